@@ -1,0 +1,95 @@
+"""chainrule trains and tunes dense neural networks on the CPU that people have."""
+
+from . import nn, optim
+from .errors import ChainruleError, FileError, InputError, ShapeError, TrainingError
+from .graph.composed import one_hot, softmax
+from .graph.gradient import grad
+from .graph.leaves import batch, parameter, scalar, state
+from .graph.ops import (
+    absolute,
+    argmax,
+    equal,
+    erf,
+    exp,
+    gelu,
+    greater,
+    greater_equal,
+    leaky_relu,
+    log,
+    matmul,
+    maximum,
+    minimum,
+    power,
+    reciprocal,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    sqrt,
+    stop_gradient,
+    take,
+    tanh,
+    uniform,
+    where,
+)
+from .graph.tensor import OPS, Op, Tensor, constant
+from .training.early_stopping import EarlyStopping
+from .training.history import History
+from .training.model_file import load
+from .training.trainer import Interrupted, Progress, Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "OPS",
+    "ChainruleError",
+    "EarlyStopping",
+    "FileError",
+    "History",
+    "InputError",
+    "Interrupted",
+    "Op",
+    "Progress",
+    "ShapeError",
+    "Tensor",
+    "Trainer",
+    "TrainingError",
+    "absolute",
+    "argmax",
+    "batch",
+    "constant",
+    "equal",
+    "erf",
+    "exp",
+    "gelu",
+    "grad",
+    "greater",
+    "greater_equal",
+    "leaky_relu",
+    "load",
+    "log",
+    "matmul",
+    "maximum",
+    "minimum",
+    "nn",
+    "one_hot",
+    "optim",
+    "parameter",
+    "power",
+    "reciprocal",
+    "relu",
+    "scalar",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "state",
+    "stop_gradient",
+    "take",
+    "tanh",
+    "uniform",
+    "where",
+]

@@ -1,0 +1,1 @@
+"""Engines run programs. `reference` is the specification; they must agree."""

@@ -1,0 +1,101 @@
+"""A program: what one step reads, puts out, and updates. An engine runs it over a feed of rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..errors import ShapeError
+from ..graph import shape as shapes
+from ..graph.leaves import STATE_OPS, scalar_op
+from ..graph.shape import N
+from ..graph.tensor import Array, Tensor
+from ..graph.text import listing
+from ..graph.walk import leaves
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One step over a batch of rows.
+
+    An output is either a scalar, of which a run gives one a step, or has a row for each row of the
+    batch, and a run gives them all. All `updates` happen at once, after every value is computed.
+    A step whose output `watched` is not finite updates nothing, and the run ends there.
+    """
+
+    outputs: Mapping[str, Tensor]
+    updates: Mapping[Tensor, Tensor]
+    watched: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, output in self.outputs.items():
+            if output.shape != () and output.shape[0] is not N:
+                raise ShapeError(
+                    f"output {name} is {shapes.text(output.shape)}, expected a scalar or [N, …]"
+                )
+        for leaf, value in self.updates.items():
+            if leaf.op not in STATE_OPS or leaf.shape != value.shape:
+                raise ShapeError(f"{leaf!r} cannot be updated to {value!r}")
+
+    @property
+    def results(self) -> list[Tensor]:
+        """All that a step computes: the outputs, then the new values of the state."""
+        return [*self.outputs.values(), *self.updates.values()]
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """What a step reads, and the state that it updates."""
+        return list(dict.fromkeys([*leaves(self.results), *self.updates]))
+
+    @property
+    def scalars(self) -> list[Tensor]:
+        """The numbers that each step is given."""
+        return [leaf for leaf in self.leaves if leaf.op is scalar_op]
+
+    def __str__(self) -> str:
+        names = {tensor: f"→ {name}" for name, tensor in self.outputs.items()}
+        for leaf, tensor in self.updates.items():
+            names[tensor] = f"{names.get(tensor, '')} ⇒ {leaf.name or 'state'}".strip()
+        return listing(self.results, names)
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """The rows that a run goes through, a batch at a time; the last batch may be short.
+
+    `order` has the numbers of the rows in the order of use; None takes all as they lie.
+    `scalars` has for each scalar leaf one value, or an array of one value a step.
+    """
+
+    data: Mapping[Tensor, Array]
+    batch_size: int
+    order: Array | None = None
+    scalars: Mapping[Tensor, float | int | Array] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to go through."""
+        if self.order is not None:
+            return len(self.order)
+        return len(next(iter(self.data.values())))
+
+    @property
+    def steps(self) -> int:
+        """How many batches they make."""
+        return -(-self.rows // self.batch_size)
+
+
+Outputs = dict[str, Array]
+"""What a run puts out: for a scalar output one value for each step done, otherwise rows."""
+
+
+class Engine(Protocol):
+    """A machine with a memory for state leaves, which runs programs over feeds."""
+
+    def read(self, leaf: Tensor) -> Array:
+        """A copy of the value of a state leaf."""
+
+    def write(self, leaf: Tensor, value: Array) -> None:
+        """Set the value of a state leaf."""
+
+    def run(self, program: Program, feed: Feed) -> Outputs:
+        """Run the program over the rows of the feed, updating the memory at every step."""

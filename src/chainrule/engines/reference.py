@@ -1,0 +1,60 @@
+"""The reference engine: the NumPy meaning of every node, one node at a time."""
+
+import numpy as np
+
+from ..graph import shape as shapes
+from ..graph.evaluate import Plan
+from ..graph.tensor import Array, Tensor
+from .program import Feed, Outputs, Program
+
+
+class ReferenceEngine:
+    """The specification, the debugger and the fallback: slow, and easy to be sure of.
+
+    It leaves the number of threads to NumPy's matrix library.
+    """
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self.dtype = dtype
+        self._memory: dict[Tensor, Array] = {}
+        self._plans: dict[Program, Plan] = {}
+
+    def read(self, leaf: Tensor) -> Array:
+        """A copy of the value of a state leaf."""
+        return self._memory[leaf].copy()
+
+    def write(self, leaf: Tensor, value: Array) -> None:
+        """Set the value of a state leaf, rounded to the engine's precision."""
+        self._memory[leaf] = np.array(value, self.dtype).reshape(shapes.resolve(leaf.shape, None))
+
+    def run(self, program: Program, feed: Feed) -> Outputs:
+        """Run the program over the rows of the feed, updating the memory at every step."""
+        if program not in self._plans:
+            self._plans[program] = Plan(program.results, self.dtype)
+        plan = self._plans[program]
+        collected: dict[str, list[Array]] = {name: [] for name in program.outputs}
+        for step in range(feed.steps):
+            start = step * feed.batch_size
+            stop = min(start + feed.batch_size, feed.rows)
+            rows = slice(start, stop) if feed.order is None else feed.order[start:stop]
+            scalars = {
+                leaf: value[step] if isinstance(value, np.ndarray) else value
+                for leaf, value in feed.scalars.items()
+            }
+            batch = {leaf: column[rows] for leaf, column in feed.data.items()}
+            values = plan.run(self._memory | batch | scalars, stop - start)
+            outputs = dict(zip(program.outputs, values, strict=False))
+            if program.watched and not np.isfinite(outputs[program.watched]):
+                break
+            for name, value in outputs.items():
+                collected[name].append(value)
+            new_state = values[len(outputs) :]
+            # One call, so that an interruption finds all the updates of a step made, or none.
+            self._memory.update(zip(program.updates, new_state, strict=True))
+        return {name: _joined(program.outputs[name], values) for name, values in collected.items()}
+
+
+def _joined(output: Tensor, values: list[Array]) -> Array:
+    if output.shape == ():
+        return np.array(values)
+    return np.concatenate(values) if values else np.zeros((0, *shapes.resolve(output.shape[1:], 0)))

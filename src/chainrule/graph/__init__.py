@@ -1,0 +1,1 @@
+"""The computational graph: nodes, operations, and the reverse pass."""

@@ -1,0 +1,76 @@
+"""The limits of every number a user can set: one row each.
+
+A limit is a type, so a field's annotation is its documentation and its check:
+
+>>> from typing import get_type_hints
+>>> check("ratio", 0.2, Ratio)
+>>> check("ratio", 1.2, Ratio)
+Traceback (most recent call last):
+chainrule.errors.InputError: ratio is 1.2, not in [0, 1)
+"""
+
+import numbers
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from `low` to `high`; an end with a round bracket is left out."""
+
+    text: str
+
+    def __contains__(self, value: float) -> bool:
+        low, high = (float(end) for end in self.text[1:-1].split(","))
+        above = value >= low if self.text[0] == "[" else value > low
+        below = value <= high if self.text[-1] == "]" else value < high
+        return above and below
+
+
+TimeDependent = Callable[[float, float], float]  # (epoch, epochs in all) → value
+
+Positive = Annotated[float, Interval("(0, inf)")]
+NotNegative = Annotated[float, Interval("[0, inf)")]
+Ratio = Annotated[float | TimeDependent, Interval("[0, 1)")]
+Share = Annotated[float, Interval("[0, 1)")]
+Smoothing = Annotated[float, Interval("[0, 1]")]
+Rate = Annotated[float | TimeDependent, Interval("[0, inf)")]
+Strength = Annotated[float | TimeDependent, Interval("[0, inf)")]
+Finite = Annotated[float, Interval("(-inf, inf)")]
+Count = Annotated[int, Interval("[1, inf)")]
+CountFromZero = Annotated[int, Interval("[0, inf)")]
+Seed = Annotated[int, Interval("[0, 4294967295]")]
+
+
+def check(name: str, value: Any, limit: Any) -> None:
+    """Raise `InputError` unless `value` is of the type and in the interval of `limit`.
+
+    Types that are neither a limit, nor a choice of words, nor bool, are left to the type checker.
+    """
+    if get_origin(limit) in (Union, UnionType):
+        options = get_args(limit)
+        if not (value is None and NoneType in options):
+            for option in options:
+                check(name, value, option)
+    elif get_origin(limit) is Literal:
+        _expect(value in get_args(limit), name, value, " or ".join(map(repr, get_args(limit))))
+    elif limit is bool:
+        _expect(isinstance(value, bool), name, value, "True or False")
+    elif get_origin(limit) is Annotated:
+        kind, interval = get_args(limit)
+        if callable(value) and TimeDependent in get_args(kind):
+            return
+        wanted, word = (numbers.Integral, "whole ") if kind is int else (numbers.Real, "")
+        number = isinstance(value, wanted) and not isinstance(value, bool)
+        _expect(number, name, value, f"a {word}number in {interval.text}")
+        if value not in interval:
+            raise InputError(f"{name} is {value!r}, not in {interval.text}")
+
+
+def _expect(fits: bool, name: str, value: Any, expected: str) -> None:
+    if not fits:
+        raise InputError(f"{name} is {value!r}, expected {expected}")

@@ -1,0 +1,172 @@
+"""Losses: for each row, how wrong a prediction Y is about the target T."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..graph import ops
+from ..graph.composed import one_hot, softmax
+from ..graph.leaves import scalar
+from ..graph.tensor import Tensor, constant
+from ..limits import Positive, Share
+from ..spec import Spec
+
+Target = Literal["class", "binary", "real"]
+
+
+class Loss(Spec):
+    """Base of all losses: the loss of a batch is the weighted mean Σ wᵢ·lᵢ / Σ wᵢ over its rows."""
+
+    target: ClassVar[Target] = "real"
+    """What targets are: class numbers or probabilities, numbers from 0 to 1, or any numbers."""
+    metrics: ClassVar[tuple[str, ...]] = ("rmse",)
+    """What is measured beside the loss unless the trainer is told otherwise."""
+
+    def rows(self, Y: Tensor, T: Tensor) -> Tensor:
+        """The loss of each row, [N], from predictions Y [N, K] and targets T."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes")
+
+    def row_weights(self, Y: Tensor, T: Tensor) -> Tensor | None:
+        """The weight of each row beside its sample weight, [N]; None where all weigh the same."""
+        return None
+
+    def probabilities(self, Y: Tensor) -> Tensor:
+        """What the predictions say as probabilities."""
+        raise InputError(f"probabilities: {self!r} gives the outputs no such meaning")
+
+
+def _class_weight(weights: Sequence[float] | None, owner: str, expected: int | None) -> None:
+    """Check weights of classes: enough of them, none below 0, some above it."""
+    if weights is None:
+        return
+    array = np.asarray(weights, dtype=float)
+    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or not array.any():
+        raise InputError(
+            f"{owner}: class_weight is {weights!r}, expected a number of 0 or more for each class"
+        )
+    if expected is not None and len(array) != expected:
+        raise InputError(f"{owner}: class_weight has {len(array)} weights for {expected} classes")
+
+
+class SoftmaxCrossEntropy(Loss):
+    """−Σₖ tₖ·log softmax(y)ₖ, for scores Y [N, K] and T class numbers [N] or probabilities [N, K].
+
+    Written as log Σ exp(y) − Σ tₖ·yₖ for Σ tₖ = 1, so that nothing overflows; its gradient is the
+    book's softmax(y) − t. `label_smoothing` ε replaces t by (1 − ε)·t + ε/K.
+
+    >>> import chainrule as cr
+    >>> import numpy as np
+    >>> y, t = cr.constant([[2.0, 1.0, 0.1]]), cr.constant(np.array([0]))
+    >>> cr.nn.SoftmaxCrossEntropy().rows(y, t).numpy().round(4)
+    array([0.417])
+
+    Source: "Deep Learning from Scratch", sections 4.2.2 and 5.6.3; Szegedy et al. 2016, section 7.
+    """
+
+    label_smoothing: Share = 0.0
+    class_weight: Sequence[float] | None = None
+    target = "class"
+    metrics = ("accuracy",)
+
+    def setup(self) -> None:
+        _class_weight(self.class_weight, "SoftmaxCrossEntropy", None)
+        self.smoothing = scalar(self.label_smoothing, name="label_smoothing")
+
+    def rows(self, Y: Tensor, T: Tensor) -> Tensor:
+        t = self._probabilities(Y, T)
+        if self.label_smoothing:
+            t = (1.0 - self.smoothing) * t + self.smoothing / Y.shape[1]  # type: ignore[operator]
+        return Y.logsumexp(axis=1) - (t * Y).sum(axis=1)
+
+    def row_weights(self, Y: Tensor, T: Tensor) -> Tensor | None:
+        if self.class_weight is None:
+            return None
+        _class_weight(self.class_weight, "SoftmaxCrossEntropy", Y.shape[1])  # type: ignore[arg-type]
+        return (self._probabilities(Y, T) * constant(list(self.class_weight))).sum(axis=1)
+
+    def probabilities(self, Y: Tensor) -> Tensor:
+        return softmax(Y)
+
+    def _probabilities(self, Y: Tensor, T: Tensor) -> Tensor:
+        return one_hot(T, Y.shape[1]) if T.dtype == "int" else T  # type: ignore[arg-type]
+
+
+class SigmoidCrossEntropy(Loss):
+    """−t·log σ(y) − (1 − t)·log(1 − σ(y)), mean over columns: for yes or no, or many labels at once.
+
+    Y and T are [N, K], T from 0 to 1. Written as softplus(y) − t·y, so that nothing overflows; its
+    gradient is σ(y) − t. `class_weight` = (of the zeros, of the ones).
+
+    >>> import chainrule as cr
+    >>> y, t = cr.constant([[0.0], [2.0]]), cr.constant([[1.0], [1.0]])
+    >>> cr.nn.SigmoidCrossEntropy().rows(y, t).numpy().round(4)
+    array([0.6931, 0.1269])
+    """
+
+    class_weight: Sequence[float] | None = None
+    target = "binary"
+    metrics = ("accuracy",)
+
+    def setup(self) -> None:
+        _class_weight(self.class_weight, "SigmoidCrossEntropy", 2)
+
+    def rows(self, Y: Tensor, T: Tensor) -> Tensor:
+        elements = ops.softplus(Y) - T * Y
+        if self.class_weight is None:
+            return elements.mean(axis=1)
+        weights = self._weights(T)
+        return (weights * elements).sum(axis=1) / ops.maximum(weights.sum(axis=1), TINY)
+
+    def row_weights(self, Y: Tensor, T: Tensor) -> Tensor | None:
+        return None if self.class_weight is None else self._weights(T).mean(axis=1)
+
+    def probabilities(self, Y: Tensor) -> Tensor:
+        return ops.sigmoid(Y)
+
+    def _weights(self, T: Tensor) -> Tensor:
+        zeros, ones = self.class_weight or (1.0, 1.0)
+        return (1.0 - T) * zeros + T * ones
+
+
+TINY = 1e-30
+"""Keeps 0/0 from a batch whose weights are all 0: such a batch has the loss 0."""
+
+
+class MeanSquaredError(Loss):
+    """(y − t)², mean over columns; Y and T are [N, K].
+
+    The book has ½·Σ over the columns; this is the mean, as elsewhere: the rate means the same.
+
+    Source: "Deep Learning from Scratch", section 4.2.1.
+    """
+
+    def rows(self, Y: Tensor, T: Tensor) -> Tensor:
+        return ((Y - T) * (Y - T)).mean(axis=1)
+
+
+class MeanAbsoluteError(Loss):
+    """|y − t|, mean over columns: aims at the median, and bears outliers."""
+
+    metrics = ("mae",)
+
+    def rows(self, Y: Tensor, T: Tensor) -> Tensor:
+        return ops.absolute(Y - T).mean(axis=1)
+
+
+class Huber(Loss):
+    """½·e² where |e| ≤ δ, and δ·(|e| − ½·δ) elsewhere, for e = y − t; mean over columns.
+
+    Source: Huber 1964.
+    """
+
+    delta: Positive = 1.0
+
+    def setup(self) -> None:
+        self.limit = scalar(self.delta, name="delta")
+
+    def rows(self, Y: Tensor, T: Tensor) -> Tensor:
+        error = ops.absolute(Y - T)
+        inside = ops.minimum(error, self.limit)
+        return (inside * (error - 0.5 * inside)).mean(axis=1)

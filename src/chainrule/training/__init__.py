@@ -1,0 +1,1 @@
+"""Training: programs over data, and what people want around them."""

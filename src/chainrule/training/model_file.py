@@ -1,0 +1,144 @@
+"""The model file: one safetensors file with all state, and the description as JSON in its metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from ..errors import FileError, InputError
+from ..graph.tensor import Array
+from ..spec import from_plain, to_plain
+from .files import write_whole
+from .history import History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+FORMAT = 1
+"""Raised when an older chainrule could not read the file any more."""
+
+
+class Header(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON in the metadata of the file, under "chainrule"."""
+
+    format: int
+    version: str
+    trainer: dict[str, Any]
+    features: int
+    steps_done: int
+    history: dict[str, list[float | None]]
+    stopped: str
+    notes: dict[str, Any]
+
+
+def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
+    """Write a trainer whole; see `Trainer.save`."""
+    from safetensors.numpy import save as to_bytes
+
+    from .. import __version__
+
+    if trainer.features is None:
+        raise InputError("save: there is nothing learned yet; fit first")
+    tensors = {name: trainer.value(leaf) for name, leaf in trainer.session.state().items()}
+    header = Header(
+        format=FORMAT,
+        version=__version__,
+        trainer=to_plain(trainer),
+        features=trainer.features,
+        steps_done=trainer.session.steps_done,
+        history={name: [_or_none(x) for x in values] for name, values in trainer.history.items()},
+        stopped=trainer.history.stopped,
+        notes=trainer.notes,
+    )
+    json = msgspec.json.encode(header)
+    metadata = {"chainrule": json.decode(), "sha256": _digest(json, tensors)}
+    write_whole(path, to_bytes(tensors, metadata))
+
+
+def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
+    """Read a trainer that `Trainer.save` wrote: it predicts, and trains on, exactly as that one.
+
+    `settings` replace what was saved of `threads` and `engine`. A file that is missing, damaged or
+    of another kind is a `FileError`. Layers of your own must be defined, or imported, before.
+
+    >>> import chainrule as cr
+    >>> cr.load("no_such_file.safetensors")
+    Traceback (most recent call last):
+    chainrule.errors.FileError: no_such_file.safetensors: there is no such file
+    """
+    header, tensors = read(path)
+    try:
+        trainer = from_plain(header.trainer | settings)
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from None
+    leaves = trainer.session.state()
+    for name, leaf in leaves.items():
+        if name not in tensors or tensors[name].shape != leaf.shape:
+            found = list(tensors[name].shape) if name in tensors else "missing"
+            raise FileError(f"{path}: {name} is {found}, expected {list(leaf.shape)}")
+        trainer.session.engine.write(leaf, tensors[name])
+    trainer.expect_features(header.features)
+    trainer.session.steps_done = header.steps_done
+    columns = {
+        name: [float("nan") if x is None else x for x in values]
+        for name, values in header.history.items()
+    }
+    trainer.history = History(columns, header.stopped)
+    trainer.notes = header.notes
+    return trainer
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Array]]:
+    """The description and the tensors of a model file, checked against its digest."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.exists():
+        raise FileError(f"{path}: there is no such file")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            if "chainrule" not in metadata:
+                raise FileError(f"{path}: a safetensors file, but not one that chainrule wrote")
+            json = metadata["chainrule"].encode()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise FileError(f"{path}: not a model file, or damaged ({error})") from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if metadata.get("sha256") != _digest(json, tensors):
+        raise FileError(f"{path}: damaged: the contents do not match their checksum")
+    try:
+        form = msgspec.json.decode(json, type=FormatOnly)
+        if form.format > FORMAT:
+            raise FileError(
+                f"{path}: written by chainrule {form.version} in format {form.format}, "
+                f"but this version reads formats up to {FORMAT}"
+            )
+        return msgspec.json.decode(json, type=Header), tensors
+    except msgspec.MsgspecError as error:
+        raise FileError(f"{path}: damaged: {error}") from None
+
+
+class FormatOnly(msgspec.Struct):
+    """What is read first, so that a file from a newer version is recognised as one."""
+
+    format: int
+    version: str
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _digest(json: bytes, tensors: dict[str, Array]) -> str:
+    digest = hashlib.sha256(json)
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()

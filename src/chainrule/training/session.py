@@ -1,0 +1,180 @@
+"""A session: one model's state in an engine, and the programs that train, evaluate and predict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engines.program import Engine, Feed, Outputs, Program
+from ..errors import TrainingError
+from ..graph.tensor import Array, Tensor
+from ..nn.initial import initial_values
+from ..nn.losses import TINY
+from . import programs
+from .data import Part
+
+SECONDS_BETWEEN_LOOKS = 0.1
+"""How often a run returns to Python, for Ctrl-C and progress."""
+
+ROWS_AT_ONCE = 1024
+"""Evaluation and prediction go through the rows in batches of this size."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where training is: the epoch under way, from 0, and how many there will be when it ends."""
+
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """The steps of an epoch that were run at one go: the number done so far, and what came out."""
+
+    step: int
+    steps: int
+    outputs: Outputs
+    rows_a_second: float
+
+    @property
+    def losses(self) -> Array:
+        """The mean loss of each step."""
+        return self.outputs["loss"] / np.maximum(self.outputs["weight"], TINY)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All state at the end of a step."""
+
+    values: dict[Tensor, Array]
+    steps_done: int
+
+
+class Session:
+    """Holds the state in an engine's memory, and runs the recipe's programs over data."""
+
+    def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
+        self.recipe, self.engine, self.seed = recipe, engine, seed
+        self.steps_done = 0
+        self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
+        for leaf, value in initial_values(recipe.model, seed).items():
+            engine.write(leaf, value)
+        for slot in recipe.slot_leaves():
+            engine.write(slot, slot.attrs["initial"])
+
+    def state(self) -> dict[str, Tensor]:
+        """All state leaves by name: the model's, then the optimizer's slots."""
+        leaves = {f"model.{path}": leaf for path, leaf in self.recipe.model.leaves().items()}
+        return leaves | {f"optimizer.{slot.name}": slot for slot in self.recipe.slot_leaves()}
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the state, to come back to."""
+        values = {leaf: self.engine.read(leaf) for leaf in self.state().values()}
+        return Snapshot(values, self.steps_done)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Come back to a snapshot."""
+        self.steps_done = snapshot.steps_done
+        for leaf, value in snapshot.values.items():
+            self.engine.write(leaf, value)
+
+    def train(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
+        """One epoch, some steps at a time; a `TrainingError` where the loss is not finite."""
+        given, program = self.program("training", data)
+        steps = -(-len(order) // batch_size)
+        step, count, last_loss = 0, 1, None
+        while step < steps:
+            count = min(count, steps - step)
+            rows = order[step * batch_size : (step + count) * batch_size]
+            scalars = self._scalars(given, program, clock, step + np.arange(count), steps)
+            began = time.perf_counter()
+            outputs = self.engine.run(
+                program, Feed(programs.columns(given, data), batch_size, rows, scalars)
+            )
+            seconds = max(time.perf_counter() - began, 1e-9)
+            done = len(outputs["loss"])
+            step += done
+            self.steps_done += done
+            chunk = Chunk(step, steps, outputs, len(rows) / seconds)
+            last_loss = chunk.losses[-1] if done else last_loss
+            if done < count:
+                raise diverged(clock, step + 1, last_loss)
+            yield chunk
+            count = max(1, int(count * min(2.0, SECONDS_BETWEEN_LOOKS / seconds)))
+        # A gradient that is not finite in the last step shows in no loss any more.
+        if not all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots):
+            raise diverged(clock, steps, last_loss)
+
+    def scores(self, data: Part) -> dict[str, float]:
+        """The loss and the metrics over data."""
+        given, program = self.program("evaluation", data)
+        feed = Feed(programs.columns(given, data), ROWS_AT_ONCE)
+        return self.means([self.engine.run(program, feed)])
+
+    def means(self, parts: Sequence[Outputs]) -> dict[str, float]:
+        """The mean loss and the metrics of all steps of the parts."""
+        sums = {
+            name: float(np.concatenate([part[name] for part in parts]).sum(dtype=np.float64))
+            for name in parts[0]
+        }
+        weight = max(sums.pop("weight"), TINY)
+        means = {name: total / weight for name, total in sums.items()}
+        return means | {m.name: m.finish(means[m.name]) for m in self.recipe.metrics}
+
+    def outputs(self, X: Array, function: Callable[[Tensor], Tensor]) -> Array:
+        """A function of the network's outputs, a row for each row of X."""
+        key = ("prediction", function)
+        if key not in self._programs:
+            given = programs.inputs(X.shape[1], None, False)
+            Y = function(self.recipe.model(given.x))
+            self._programs[key] = given, Program({"prediction": Y}, {})
+        given, program = self._programs[key]
+        return self.engine.run(program, Feed({given.x: X}, ROWS_AT_ONCE))["prediction"]
+
+    def program(self, kind: str, data: Part) -> tuple[programs.Inputs, Program]:
+        """The program for data of that form, built when it is first needed."""
+        key = (kind, *data.form)
+        if key not in self._programs:
+            given = programs.inputs(data.X.shape[1], *data.form)
+            self._programs[key] = given, programs.BUILDERS[kind](self.recipe, given)
+        return self._programs[key]
+
+    def last_program(self, kind: str) -> Program | None:
+        """The program of a kind that was built last, to be looked at."""
+        found = [program for key, (_, program) in self._programs.items() if key[0] == kind]
+        return found[-1] if found else None
+
+    def _scalars(
+        self, given: programs.Inputs, program: Program, clock: Clock, steps: Array, in_epoch: int
+    ) -> dict[Tensor, Any]:
+        """The value of each scalar leaf at each of the steps; schedules count time in epochs."""
+        since_start = self.steps_done + np.arange(len(steps))
+        scalars: dict[Tensor, Any] = {
+            given.seed: self.seed, given.step: since_start, given.t: since_start + 1.0
+        }
+        times = (clock.epoch + steps / in_epoch).tolist()
+        for leaf in program.scalars:
+            value = leaf.attrs["value"]
+            if leaf not in scalars:
+                scalars[leaf] = (
+                    np.array([value(time, clock.epochs) for time in times])
+                    if callable(value)
+                    else value
+                )
+        return scalars
+
+
+def diverged(clock: Clock, step: int, last_loss: float | None) -> TrainingError:
+    """What is said when the loss or the weights are not finite any more."""
+    last = "no loss was finite" if last_loss is None else f"the last finite loss was {last_loss:.6g}"
+    kept = f"at the end of epoch {clock.epoch}" if clock.epoch else "before training"
+    return TrainingError(
+        f"training diverged in epoch {clock.epoch + 1} at step {step}: the loss is not finite; "
+        f"{last}. The weights are as they were {kept}. "
+        "Try a smaller rate, clip_norm, or inputs of smaller scale"
+    )

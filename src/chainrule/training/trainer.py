@@ -1,0 +1,289 @@
+"""The trainer: epochs over shuffled rows, and what people want around them."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..engines.program import Engine, Outputs
+from ..engines.reference import ReferenceEngine
+from ..errors import InputError, ShapeError, TrainingError
+from ..graph.tensor import Array, Tensor
+from ..limits import Count, Positive, Seed, Strength, check
+from ..nn.layer import Layer
+from ..nn.losses import Loss
+from ..optim.decay import Coupled, Decay
+from ..optim.optimizers import Optimizer
+from ..spec import Spec
+from . import arrays, programs
+from .data import Part, part
+from .early_stopping import EarlyStopping
+from .history import History
+from .interrupt import Interrupt
+from .metrics import METRICS
+from .session import Chunk, Clock, Session, Snapshot
+
+ENGINES: dict[str, Callable[[str], Engine]] = {"reference": ReferenceEngine}
+"""The engines by the names that `engine=` takes."""
+
+SHUFFLE_STREAM = 1 << 32
+"""Apart from the streams of initial values, which are numbered from 0."""
+
+
+class Interrupted(UserWarning):
+    """Ctrl-C ended training; the model keeps what it learned."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is, told a few times a second; epochs and steps count from 1."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    rows_a_second: float
+    loss: float
+
+    @classmethod
+    def of(cls, clock: Clock, chunk: Chunk) -> Progress:
+        """Where an epoch is after a chunk of it."""
+        loss = float(chunk.losses[-1])
+        return cls(clock.epoch + 1, clock.epochs, chunk.step, chunk.steps, chunk.rows_a_second, loss)
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best epoch so far, for early stopping."""
+
+    value: float
+    epoch: int
+    snapshot: Snapshot
+
+
+class Trainer(Spec):
+    """Trains a model on a loss by an optimizer, and predicts with it.
+
+    `weight_decay` is the book's λ (a number), or an `optim.Coupled` or `optim.Decoupled`;
+    `clip_norm` limits the norm of the whole gradient; `metrics` are names ("accuracy", "rmse",
+    "mae"), by default the loss's own. The same seed gives the same result, bit for bit. `threads`
+    is for engines with threads of their own; the reference engine has NumPy's.
+
+    >>> import chainrule as cr
+    >>> from chainrule import nn, optim
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> model = nn.Sequential(nn.Affine(2, 8), nn.Tanh(), nn.Affine(8, 2))
+    >>> trainer = cr.Trainer(model, nn.SoftmaxCrossEntropy(), optim.Adam(lr=0.1))
+    >>> trainer.fit(X, y, epochs=60, batch_size=4)["accuracy"][-1]
+    1.0
+
+    The model itself never changes: the trainer holds the values, see `weights` and `value`.
+    """
+
+    model: Layer
+    loss: Loss
+    optimizer: Optimizer
+    weight_decay: Strength | Decay = 0.0
+    clip_norm: Positive | None = None
+    seed: Seed = 0
+    threads: Count | None = None
+    engine: str = "reference"
+    dtype: Literal["float32", "float64"] = "float32"
+    metrics: Sequence[str] | None = None
+
+    def setup(self) -> None:
+        for name, kind in (("model", Layer), ("loss", Loss), ("optimizer", Optimizer)):
+            if not isinstance(getattr(self, name), kind):
+                found = getattr(self, name)
+                raise InputError(f"Trainer: {name} is {found!r}, expected a {kind.__name__}")
+        for name in [self.engine, *(self.metrics or ())]:
+            known = ENGINES if name is self.engine else METRICS
+            if name not in known:
+                raise InputError(f"Trainer: {name!r} is unknown, expected {' or '.join(known)}")
+        metrics = self.loss.metrics if self.metrics is None else self.metrics
+        recipe = programs.Recipe(
+            self.model,
+            self.loss,
+            self.optimizer,
+            self._decay(),
+            self.clip_norm,
+            [METRICS[name] for name in metrics],
+        )
+        self.session = Session(recipe, ENGINES[self.engine](self.dtype), self.seed)
+        self.history = History()
+        self.features: int | None = None  # known from the first data on
+        self.notes: dict[str, Any] = {}
+        """Plain data that is saved with the model: where its rows came from, say."""
+
+    def _decay(self) -> Decay:
+        own = self.optimizer.own_decay()
+        if own is not None and self.weight_decay != 0.0:
+            raise InputError(
+                f"Trainer: weight_decay is {self.weight_decay!r}, but {self.optimizer!r} "
+                "decays the weights itself: give one of the two"
+            )
+        if isinstance(self.weight_decay, Decay):
+            return self.weight_decay
+        return own or Coupled(self.weight_decay)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        batch_size: int = 100,
+        validation_data: Sequence[Any] | None = None,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        early_stopping: EarlyStopping | None = None,
+        callbacks: Sequence[Callable[[Trainer, dict[str, float]], Any]] = (),
+        progress: Callable[[Progress], None] | None = None,
+    ) -> History:
+        """Train for that many more epochs, and return the history of all epochs so far.
+
+        X is [rows, features]; y is as the loss says: class numbers [rows], numbers [rows], or
+        [rows, outputs]. `validation_data` is (X, y) or (X, y, sample_weight). Each of `callbacks`
+        is called after an epoch with the trainer and the epoch's row, and ends training by
+        returning True. `progress` is called a few times a second.
+
+        Ctrl-C ends training after the step under way, with a warning. Where the loss is not finite
+        any more, the state goes back to the end of the last good epoch: `TrainingError`.
+        """
+        check("fit: epochs", epochs, Count)
+        check("fit: batch_size", batch_size, Count)
+        data = self._part(X, y, sample_weight)
+        validation = self._validation(validation_data)
+        history, last_epoch = self.history, self.history.epochs + epochs
+        history.stopped = ""
+        best: Best | None = None
+        with Interrupt() as interrupt:
+            while history.epochs < last_epoch and not history.stopped:
+                began, clock = time.perf_counter(), Clock(history.epochs, last_epoch)
+                order = self._order(len(data.X), clock.epoch, shuffle)
+                parts: list[Outputs] = []
+                for chunk in self._chunks(data, order, batch_size, clock):
+                    parts.append(chunk.outputs)
+                    if progress is not None:
+                        progress(Progress.of(clock, chunk))
+                    if interrupt.asked:
+                        history.stopped = (
+                            f"interrupted in epoch {clock.epoch + 1} after {chunk.step} of "
+                            f"{chunk.steps} steps; the model keeps what it learned"
+                        )
+                        break
+                if interrupt.asked and chunk.step < chunk.steps:
+                    break  # half an epoch is no row of the history
+                row = self.session.means(parts)
+                if validation is not None:
+                    scores = self.session.scores(validation)
+                    row |= {f"val_{name}": score for name, score in scores.items()}
+                row["seconds"] = time.perf_counter() - began
+                history.append(row)
+                if early_stopping is not None:
+                    value = early_stopping.value(row)
+                    if best is None or early_stopping.improved(value, best.value):
+                        best = Best(value, history.epochs, self.session.snapshot())
+                    elif history.epochs - best.epoch >= early_stopping.patience:
+                        history.stopped = (
+                            f"{early_stopping.monitor} was best in epoch {best.epoch}, "
+                            "whose weights are restored"
+                        )
+                if any([callback(self, row) for callback in callbacks]):
+                    history.stopped = history.stopped or "a callback ended it"
+        if best is not None:
+            self.session.restore(best.snapshot)
+        if interrupt.asked:
+            warnings.warn(history.stopped, Interrupted, stacklevel=2)
+        return history
+
+    def _chunks(
+        self, data: Part, order: Array, batch_size: int, clock: Clock
+    ) -> Iterator[Chunk]:
+        """The chunks of an epoch; where it diverges, the state is as before it."""
+        good = self.session.snapshot()
+        try:
+            yield from self.session.train(data, order, batch_size, clock)
+        except TrainingError:
+            self.session.restore(good)
+            raise
+
+    def _order(self, rows: int, epoch: int, shuffle: bool) -> Array:
+        if not shuffle:
+            return np.arange(rows)
+        key = [self.seed, SHUFFLE_STREAM + epoch]
+        return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """The loss and the metrics on data, with the present weights."""
+        return self.session.scores(self._part(X, y, sample_weight))
+
+    def predict(self, X: Any) -> Array:
+        """The network's outputs, float32, a row a sample; for a classifying loss they are scores."""
+        return self.session.outputs(self._features(X), _as_they_are).astype(np.float32)
+
+    def probabilities(self, X: Any) -> Array:
+        """The outputs as probabilities, float32, where the loss gives them such a meaning."""
+        return self.session.outputs(self._features(X), self.loss.probabilities).astype(np.float32)
+
+    def weights(self) -> dict[str, Array]:
+        """The present values of all parameters and other state of the model, by path."""
+        return {path: self.value(leaf) for path, leaf in self.model.leaves().items()}
+
+    def value(self, leaf: Tensor) -> Array:
+        """The present value of one of them."""
+        return self.session.engine.read(leaf)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all to one safetensors file, from which `chainrule.load` goes on exactly."""
+        from .model_file import save
+
+        save(self, path)
+
+    def explain(self) -> str:
+        """The training step as a graph, a line a node: outputs are marked →, updates ⇒."""
+        if self.features is None:
+            raise InputError("explain: the data decides what a step is: fit or load first")
+        return str(self.session.last_program("training"))
+
+    def _part(self, X: Any, y: Any, weight: Any, prefix: str = "") -> Part:
+        return part(
+            self._features(X, f"{prefix}X"),
+            y,
+            weight,
+            target=self.loss.target,
+            columns=self._outputs,
+            dtype=self.dtype,
+            prefix=prefix,
+        )
+
+    def _validation(self, data: Sequence[Any] | None) -> Part | None:
+        if data is None:
+            return None
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise InputError("fit: validation_data is not (X, y) or (X, y, sample_weight)")
+        X, y, weight = (*data, None)[:3]
+        return self._part(X, y, weight, "validation ")
+
+    def _features(self, X: Any, name: str = "X") -> Array:
+        array = arrays.features(X, self.dtype, name)
+        self.expect_features(array.shape[1], name)
+        return array
+
+    def expect_features(self, features: int, name: str = "X") -> None:
+        """Fix the number of features, at the first data; later, raise unless it is the same."""
+        if self.features is None:
+            self._outputs = programs.output_columns(self.model, features)
+            self.features = features
+        if features != self.features:
+            raise ShapeError(f"{name} has {features} features, expected {self.features}")
+
+
+def _as_they_are(Y: Tensor) -> Tensor:
+    return Y
