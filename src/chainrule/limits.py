@@ -10,10 +10,9 @@ chainrule.errors.InputError: ratio is 1.2, not in [0, 1)
 """
 
 import numbers
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from .errors import InputError
 
@@ -31,15 +30,16 @@ class Interval:
         return above and below
 
 
-TimeDependent = Callable[[float, float], float]  # (epoch, epochs in all) → value
+Scheduled: TypeAlias = Any
+"""A number, or a function (epoch, epochs in all) → number; inside a formula, a scalar Tensor."""
 
 Positive = Annotated[float, Interval("(0, inf)")]
 NotNegative = Annotated[float, Interval("[0, inf)")]
-Ratio = Annotated[float | TimeDependent, Interval("[0, 1)")]
+Ratio = Annotated[Scheduled, Interval("[0, 1)")]
 Share = Annotated[float, Interval("[0, 1)")]
 Smoothing = Annotated[float, Interval("[0, 1]")]
-Rate = Annotated[float | TimeDependent, Interval("[0, inf)")]
-Strength = Annotated[float | TimeDependent, Interval("[0, inf)")]
+Rate = Annotated[Scheduled, Interval("[0, inf)")]
+Strength = Annotated[Scheduled, Interval("[0, inf)")]
 Finite = Annotated[float, Interval("(-inf, inf)")]
 Count = Annotated[int, Interval("[1, inf)")]
 CountFromZero = Annotated[int, Interval("[0, inf)")]
@@ -62,7 +62,7 @@ def check(name: str, value: Any, limit: Any) -> None:
         _expect(isinstance(value, bool), name, value, "True or False")
     elif get_origin(limit) is Annotated:
         kind, interval = get_args(limit)
-        if callable(value) and TimeDependent in get_args(kind):
+        if kind is Scheduled and callable(value):
             return
         wanted, word = (numbers.Integral, "whole ") if kind is int else (numbers.Real, "")
         number = isinstance(value, wanted) and not isinstance(value, bool)

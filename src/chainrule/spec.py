@@ -32,6 +32,7 @@ class Spec:
     """
 
     kind: ClassVar[str]
+    __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(eq=False, repr=False)(cls)
@@ -41,7 +42,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            limit = hints(type(self)).get(field.name)
+            limit = hints(type(self)).get(field.name)  # type: ignore[arg-type]
             name = f"{type(self).__name__}: {field.name}"
             check(name, getattr(self, field.name), limit)
         self.setup()

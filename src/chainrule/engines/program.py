@@ -52,10 +52,7 @@ class Program:
         return [leaf for leaf in self.leaves if leaf.op is scalar_op]
 
     def __str__(self) -> str:
-        names = {tensor: f"→ {name}" for name, tensor in self.outputs.items()}
-        for leaf, tensor in self.updates.items():
-            names[tensor] = f"{names.get(tensor, '')} ⇒ {leaf.name or 'state'}".strip()
-        return listing(self.results, names)
+        return listing(self.outputs, self.updates)
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,5 +156,9 @@ def matched_rows(leaf: Tensor, value: Array, rows: int | None) -> int | None:
             return rows
     raise ShapeError(
         f"{leaf.op.name} {leaf.name} is {shapes.text(value.shape)}, expected {shapes.text(wanted)}"
-        + (f" with N = {rows}" if rows is not None and any(isinstance(n, Free) for n in wanted) else "")
+        + (
+            f" with N = {rows}"
+            if rows is not None and any(isinstance(n, Free) for n in wanted)
+            else ""
+        )
     )

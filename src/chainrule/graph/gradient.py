@@ -39,8 +39,8 @@ def grad(output: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:
         shares = y.op.vjp(gradients[y], y, *y.inputs, **y.attrs)
         for x, share in zip(y.inputs, shares, strict=True):
             if share is not None and x in path:
-                share = sum_to(share, x.shape)
-                gradients[x] = gradients[x] + share if x in gradients else share
+                dx = sum_to(share, x.shape)
+                gradients[x] = gradients[x] + dx if x in gradients else dx
     zero = constant(0.0)
     return [gradients[x] if x in gradients else ops.broadcast_to(zero, shape=x.shape) for x in wrt]
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError
-from .shape import N, Shape
+from .shape import N, Shape, resolve
 from .tensor import DType, Op, Tensor, frozen
 
 Role = Literal["weight", "bias", "scale", "shift"]
@@ -56,7 +56,7 @@ def _state_leaf(op: Op, value: Any, shape: Shape | None, name: str, **attrs: Any
     elif any(not isinstance(n, int) or n < 1 for n in shape):
         raise InputError(f"shape is {shape}, expected lengths of 1 and more")
     elif isinstance(value, float):
-        value = np.broadcast_to(value, shape)  # a view: no memory for a slot's zeros
+        value = np.broadcast_to(value, resolve(shape, None))  # a view: a slot's zeros are free
     return Tensor(op, (), {"name": name, "initial": value, **attrs}, tuple(shape), "float")
 
 
@@ -75,4 +75,3 @@ def scalar(
 def is_leaf_array(value: Any) -> bool:
     """Whether an initial value is an array, and not a recipe."""
     return hasattr(value, "dtype")
-

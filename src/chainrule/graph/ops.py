@@ -32,6 +32,7 @@ def elementwise(
     domain: tuple[tuple[float, float], ...] = (),
 ) -> Op:
     """An op that works on each element alone, its inputs broadcast against each other."""
+    real: DType = "float"
     return Op(
         name,
         shape=lambda *inputs: shapes.broadcast(name, inputs),
@@ -40,7 +41,7 @@ def elementwise(
         symbol=symbol or name,
         elementwise=True,
         dtype=dtype,
-        takes=takes or (("float",) * arity if vjp else (None,) * arity),
+        takes=takes or (real if vjp else None,) * arity,
         domain=domain or (REAL,) * arity,
     )
 
@@ -78,9 +79,11 @@ power = elementwise(
 negative = unary("negative", np.negative, lambda g, y, x: (-g,), "−")
 reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, x: (-g * y * y,), "1/x", POSITIVE)
 exp = unary("exp", np.exp, lambda g, y, x: (g * y,))
-log = unary("log", np.log, lambda g, y, x: (g / x,), domain=POSITIVE)
+log: Op = unary("log", np.log, lambda g, y, x: (g / x,), domain=POSITIVE)
 sqrt = unary("sqrt", np.sqrt, lambda g, y, x: (0.5 * g / y,), "√", POSITIVE)
-absolute = unary("absolute", np.abs, lambda g, y, x: (where(x > 0, g, where(x < 0, -g, 0.0)),), "|x|")
+absolute = unary(
+    "absolute", np.abs, lambda g, y, x: (where(x > 0, g, where(x < 0, -g, 0.0)),), "|x|"
+)
 # Equal operands share the gradient, so that |x| = max(x, −x) is flat at 0.
 maximum = elementwise(
     "maximum",
@@ -105,8 +108,8 @@ minimum = elementwise(
 
 greater = elementwise("greater", np.greater, None, ">", dtype="bool")
 greater_equal = elementwise("greater_equal", np.greater_equal, None, "≥", dtype="bool")
-equal = elementwise("equal", np.equal, None, "=", dtype="bool")
-where = elementwise(
+equal: Op = elementwise("equal", np.equal, None, "=", dtype="bool")
+where: Op = elementwise(
     "where",
     np.where,
     lambda g, y, condition, a, b: (None, where(condition, g, 0.0), where(condition, 0.0, g)),
@@ -119,7 +122,7 @@ stop_gradient = unary("stop_gradient", lambda x: x, None)
 
 
 def _gelu(x: Array) -> Array:
-    return 0.5 * x * (1 + _erf(x * math.sqrt(0.5)))
+    return np.asarray(0.5 * x * (1 + _erf(x * math.sqrt(0.5))))
 
 
 def _erf(x: Array) -> Array:
@@ -138,7 +141,9 @@ leaky_relu = elementwise(
     lambda x, slope: np.where(x > 0, x, slope * x),
     lambda g, y, x, slope: (where(x > 0, g, slope * g), where(x > 0, 0.0, g * x)),
 )
-sigmoid = unary("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, y, x: (g * y * (1.0 - y),), "σ")
+sigmoid = unary(
+    "sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda g, y, x: (g * y * (1.0 - y),), "σ"
+)
 tanh = unary("tanh", np.tanh, lambda g, y, x: (g * (1.0 - y * y),))
 softplus = unary("softplus", lambda x: np.logaddexp(x, 0), lambda g, y, x: (g * sigmoid(x),))
 silu = unary(
@@ -267,10 +272,10 @@ argmax = Op(
     takes=("float",),
     dtype="int",
 )
-broadcast_to = Op(
+broadcast_to: Op = Op(
     "broadcast_to",
     shape=_broadcast_shape,
-    numpy=lambda x, shape: np.broadcast_to(x, shape),
+    numpy=np.broadcast_to,
     vjp=lambda g, y, x, shape: (g,),
     symbol="stretch",
     takes=("float",),
@@ -284,7 +289,7 @@ squeeze = Op(
     takes=(None,),
     cases=((((3, 1),), {"axes": (1,)}), (((1, 1),), {"axes": (0, 1)})),
 )
-expand_dims = Op(
+expand_dims: Op = Op(
     "expand_dims",
     shape=_expanded_shape,
     numpy=lambda x, axes: np.expand_dims(x, axis=axes),
@@ -319,7 +324,7 @@ take = Op(
     dtype="float",
     cases=((((3, 4), (5,)), {}),),
 )
-scatter_add = Op(
+scatter_add: Op = Op(
     "scatter_add",
     shape=lambda x, index, rows: (rows, x[1]),
     numpy=_scatter_add,

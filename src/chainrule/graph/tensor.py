@@ -211,13 +211,13 @@ class Op:
     def __call__(self, *operands: TensorLike, **attrs: Any) -> Tensor:
         """Make a node; numbers and arrays among the operands become constants."""
         if self.takes is not None and len(operands) != len(self.takes):
-            raise InputError(
-                f"{self.name}: {len(operands)} operands, expected {len(self.takes)}"
-            )
+            raise InputError(f"{self.name}: {len(operands)} operands, expected {len(self.takes)}")
         peers = [x.dtype for x in operands if isinstance(x, Tensor)]
-        alike = next((kind for kind in peers if kind != "bool"), "float")
+        alike: DType = next((kind for kind in peers if kind != "bool"), "float")
         wanted = self.takes or (None,) * len(operands)
-        inputs = tuple(as_tensor(x, kind or alike) for x, kind in zip(operands, wanted, strict=True))
+        inputs = tuple(
+            as_tensor(x, kind or alike) for x, kind in zip(operands, wanted, strict=True)
+        )
         for i, (x, kind) in enumerate(zip(inputs, wanted, strict=True)):
             if kind is not None and x.dtype != kind:
                 raise InputError(f"{self.name}: operand {i} is {x.dtype}, expected {kind}")
@@ -273,4 +273,15 @@ def kind_of(array: Array) -> DType:
     return "float" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int"
 
 
-__all__ = ["OPS", "Array", "Axis", "DType", "Dim", "Op", "Tensor", "TensorLike", "as_tensor", "constant"]
+__all__ = [
+    "OPS",
+    "Array",
+    "Axis",
+    "DType",
+    "Dim",
+    "Op",
+    "Tensor",
+    "TensorLike",
+    "as_tensor",
+    "constant",
+]

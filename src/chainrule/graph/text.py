@@ -1,5 +1,7 @@
 """A graph as text: a line a node, in the order of computation."""
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +14,19 @@ from .tensor import Array, Tensor
 from .walk import toposort
 
 
-def listing(outputs: Sequence[Tensor], notes: Mapping[Tensor, str]) -> str:
-    """One line a node: its number, what it computes from which nodes, its shape, and a note."""
-    order = toposort(outputs)
-    number = {node: f"%{i}" for i, node in enumerate(order)}
+def listing(outputs: Mapping[str, Tensor], updates: Mapping[Tensor, Tensor]) -> str:
+    """One line a node; → names an output, and ⇒ the leaf that an update changes."""
+    order = toposort([*outputs.values(), *updates.values(), *updates])
+    names = number(order)
+    notes: dict[Tensor, list[str]] = {node: [] for node in order}
+    for name, output in outputs.items():
+        notes[output].append(f"→ {name}")
+    for leaf, value in updates.items():
+        notes[value].append(f"⇒ {names[leaf]}")
     rows = [
-        [number[node], label(node, number), shapes.text(node.shape), notes.get(node, "")]
+        [names[node], label(node, names), shapes.text(node.shape), " ".join(notes[node])]
         for node in order
+        if not is_number(node)
     ]
     return align(rows)
 
@@ -28,22 +36,35 @@ def show(output: Tensor, given: Mapping[Tensor, Any]) -> str:
 
     >>> import chainrule as cr
     >>> apple, count = cr.parameter(100.0, name="apple"), cr.parameter(2.0, name="count")
-    >>> print((apple * count).show())
-    node         computes   value  gradient
-    %0 apple     parameter  100    2
-    %1 count     parameter  2      100
-    %2           %0 × %1    200    1
+    >>> print((1.1 * (apple * count)).show())
+    node  computes         value  gradient
+    %0    parameter apple  100    2.2
+    %1    parameter count  2      110
+    %2    %0 × %1          200    1.1
+    %3    1.1 × %2         220    1
     """
     order = toposort([output])
     values, gradients = values_and_gradients(output, order, given)
-    number = {node: f"%{i}" for i, node in enumerate(order)}
-    width = max(len(name) for name in number.values())
-    head = ["node", "computes", "value"] + (["gradient"] if gradients else [])
-    rows = [head]
+    names = number(order)
+    rows = [["node", "computes", "value", "gradient" if gradients else ""]]
     for node in order:
-        row = [f"{number[node]:{width}} {node.name}", label(node, number), brief(values[node])]
-        rows.append([*row, brief(gradients[node]) if node in gradients else ""])
+        if not is_number(node):
+            gradient = brief(gradients[node]) if node in gradients else ""
+            rows.append([names[node], label(node, names), brief(values[node]), gradient])
     return align(rows)
+
+
+def is_number(node: Tensor) -> bool:
+    """Whether a node is a number of the formula, which is best written where it is used."""
+    return node.op.name == "constant" and node.shape == ()
+
+
+def number(order: Sequence[Tensor]) -> dict[Tensor, str]:
+    """%0, %1, … for the nodes; a number of the formula is called by its value."""
+    count = itertools.count()
+    return {
+        node: brief(node.attrs["value"]) if is_number(node) else f"%{next(count)}" for node in order
+    }
 
 
 def values_and_gradients(
@@ -66,11 +87,11 @@ def label(node: Tensor, names: Mapping[Tensor, str]) -> str:
     operands = [names[x] for x in node.inputs]
     symbol = node.op.symbol or node.op.name
     if not operands:
-        return symbol
-    if len(operands) == 2 and not symbol.isalnum():
+        return f"{symbol} {node.name}".strip()
+    if len(operands) == 2 and not symbol.isidentifier():
         return f" {symbol} ".join(operands)
-    attrs = ", ".join(f"{key}={value}" for key, value in node.attrs.items())
-    return f"{symbol}({', '.join([*operands, attrs] if attrs else operands)})"
+    attrs = [f"{key}={value}" for key, value in node.attrs.items()]
+    return f"{symbol}({', '.join(operands + attrs)})"
 
 
 def brief(value: Array) -> str:
@@ -78,7 +99,8 @@ def brief(value: Array) -> str:
     if value.ndim == 0:
         return f"{value[()]:.6g}" if value.dtype.kind == "f" else str(value[()])
     if value.size <= 4:
-        return np.array2string(value, precision=4, separator=", ").replace("\n", "")
+        written = np.array2string(value, separator=", ", formatter={"float": "{:.4g}".format})
+        return re.sub(r"\s+", " ", written)
     size = shapes.text(value.shape)
     if value.dtype.kind != "f":
         return size
@@ -90,4 +112,3 @@ def align(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-

@@ -6,7 +6,7 @@ from ..graph.tensor import Tensor
 
 
 class Context:
-    """Evaluation: nothing is random, nothing is updated. The mode is chosen as the graph is built."""
+    """Evaluation: nothing is random, nothing is updated. The graph is built for one mode."""
 
     training = False
 

@@ -9,7 +9,7 @@ from .layer import Layer
 
 
 class Dropout(Layer):
-    """In training each value is 0 with the probability `ratio`, else x/(1 − ratio); in evaluation x.
+    """In training a value is 0 with the probability `ratio`, else x/(1 − ratio); in evaluation x.
 
     The scale keeps the expected value. The book scales in evaluation instead, by 1 − ratio.
 

@@ -106,11 +106,9 @@ class Automatic(Initializer):
 
 AUTO = Automatic()
 
-NAMED: dict[str, Initializer] = {"auto": AUTO} | {
-    f"{rule.__name__}{suffix}": rule(distribution)
-    for rule in (he, xavier, glorot, lecun)
-    for suffix, distribution in (("", "normal"), ("_uniform", "uniform"))
-}
+NAMED: dict[str, Initializer] = {"auto": AUTO}
+for _rule in (he, xavier, glorot, lecun):
+    NAMED |= {_rule.__name__: _rule(), f"{_rule.__name__}_uniform": _rule("uniform")}
 """The rules by the names that `init=` takes, beside a number and an `Initializer`."""
 
 Init = str | float | Initializer
@@ -123,7 +121,9 @@ def as_init(init: Init) -> Initializer:
     if isinstance(init, str):
         if init not in NAMED:
             known = ", ".join(NAMED)
-            raise InputError(f"init is {init!r}, expected a number, an initializer, or one of {known}")
+            raise InputError(
+                f"init is {init!r}, expected a number, an initializer, or one of {known}"
+            )
         return NAMED[init]
     return StandardDeviation(init)
 

@@ -94,7 +94,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 class SigmoidCrossEntropy(Loss):
-    """−t·log σ(y) − (1 − t)·log(1 − σ(y)), mean over columns: for yes or no, or many labels at once.
+    """−t·log σ(y) − (1 − t)·log(1 − σ(y)), mean over columns: for yes or no, or for many labels.
 
     Y and T are [N, K], T from 0 to 1. Written as softplus(y) − t·y, so that nothing overflows; its
     gradient is σ(y) − t. `class_weight` = (of the zeros, of the ones).

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..graph import ops
-from ..graph.tensor import Tensor
+from ..graph.tensor import Tensor, constant
 
 
 def clip_by_global_norm(
@@ -15,6 +15,6 @@ def clip_by_global_norm(
 
     Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
     """
-    square = sum(((g * g).sum() for g in gradients.values()), start=ops.as_tensor(0.0))
+    square = sum(((g * g).sum() for g in gradients.values()), start=constant(0.0))
     scale = ops.minimum(1.0, limit / (ops.sqrt(square) + 1e-6))
     return {W: scale * g for W, g in gradients.items()}

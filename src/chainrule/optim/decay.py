@@ -1,7 +1,5 @@
 """Weight decay: what pulls weights towards 0."""
 
-from typing import Any
-
 from ..graph.leaves import scalar
 from ..graph.tensor import Tensor
 from ..limits import Strength
@@ -30,7 +28,7 @@ class Decay(Spec):
         """The gradient, with the decay's share."""
         return dW
 
-    def weight(self, W: Tensor, lr: Any) -> Tensor:
+    def weight(self, W: Tensor, lr: Tensor) -> Tensor:
         """The weight that the optimizer's step starts from."""
         return W
 
@@ -53,5 +51,5 @@ class Decoupled(Decay):
     Source: Loshchilov & Hutter 2019.
     """
 
-    def weight(self, W: Tensor, lr: Any) -> Tensor:
+    def weight(self, W: Tensor, lr: Tensor) -> Tensor:
         return W - lr * self.strength_scalar * W

@@ -111,7 +111,9 @@ class Piecewise(Schedule):
     def setup(self) -> None:
         times = [time for time, _ in self.points]
         if len(times) < 2 or any(a >= b for a, b in pairwise(times)):
-            raise InputError(f"Piecewise: points are {self.points}, expected 2 or more with rising epochs")
+            raise InputError(
+                f"Piecewise: points are {self.points}, expected 2 or more with rising epochs"
+            )
 
     def __call__(self, epoch: float, epochs: float) -> float:
         for (a, start), (b, end) in pairwise(self.points):

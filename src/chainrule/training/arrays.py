@@ -1,5 +1,6 @@
 """What the user gives, as arrays that a program can read; what does not fit is named here."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,8 @@ def _numbers(values: Any, name: str) -> Array:
     except ValueError:
         raise ShapeError(f"{name} has rows of different lengths") from None
     if array.dtype.kind == "O":
-        try:
+        with contextlib.suppress(TypeError, ValueError):
             array = array.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
     if array.dtype.kind not in "fiub":
         place, value = _first_word(array)
         raise InputError(f"{name}{place} is {value!r}, expected a number")
@@ -87,7 +86,9 @@ def _finite(array: Array, dtype: str, name: str) -> Array:
         row, *column = np.argwhere(~np.isfinite(converted[part]))[0]
         place = (row + start, *column)
         reason = "" if not np.isfinite(array[place]) else f" in {dtype}"
-        raise InputError(f"{name}{_place(place)} is {array[place]}, expected a finite number{reason}")
+        raise InputError(
+            f"{name}{_place(place)} is {array[place]}, expected a finite number{reason}"
+        )
     return converted
 
 

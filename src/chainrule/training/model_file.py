@@ -1,4 +1,4 @@
-"""The model file: one safetensors file with all state, and the description as JSON in its metadata."""
+"""The model file: one safetensors file of all state, described by JSON in its metadata."""
 
 from __future__ import annotations
 
@@ -72,8 +72,12 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
     chainrule.errors.FileError: no_such_file.safetensors: there is no such file
     """
     header, tensors = read(path)
+    from .trainer import Trainer
+
     try:
         trainer = from_plain(header.trainer | settings)
+        if not isinstance(trainer, Trainer):
+            raise FileError(f"a {header.trainer.get('kind')!r} is no trainer")
     except FileError as error:
         raise FileError(f"{path}: {error}") from None
     leaves = trainer.session.state()

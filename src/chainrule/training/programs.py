@@ -44,7 +44,6 @@ class Recipe:
                     state(0.0, shape=shape, name=f"{slot}.{path}") for slot in self.optimizer.slots
                 ]
 
-
     def slot_leaves(self) -> list[Tensor]:
         """The optimizer's slots, in the order of the parameters."""
         return [slot for slots in self.slots.values() for slot in slots]
@@ -123,5 +122,7 @@ def _losses(recipe: Recipe, given: Inputs, Y: Tensor) -> dict[str, Tensor]:
         if value.shape != (N,):
             raise ShapeError(f"{name} is {shapes.text(value.shape)}, expected a number a row, [N]")
     total = ops.rows() if weight is None else weight.sum()
-    sums = {name: (value if weight is None else weight * value).sum() for name, value in rows.items()}
+    sums = {
+        name: (value if weight is None else weight * value).sum() for name, value in rows.items()
+    }
     return {**sums, "weight": total}

@@ -155,7 +155,9 @@ class Session:
         """The value of each scalar leaf at each of the steps; schedules count time in epochs."""
         since_start = self.steps_done + np.arange(len(steps))
         scalars: dict[Tensor, Any] = {
-            given.seed: self.seed, given.step: since_start, given.t: since_start + 1.0
+            given.seed: self.seed,
+            given.step: since_start,
+            given.t: since_start + 1.0,
         }
         times = (clock.epoch + steps / in_epoch).tolist()
         for leaf in program.scalars:
@@ -171,7 +173,9 @@ class Session:
 
 def diverged(clock: Clock, step: int, last_loss: float | None) -> TrainingError:
     """What is said when the loss or the weights are not finite any more."""
-    last = "no loss was finite" if last_loss is None else f"the last finite loss was {last_loss:.6g}"
+    last = (
+        "no loss was finite" if last_loss is None else f"the last finite loss was {last_loss:.6g}"
+    )
     kept = f"at the end of epoch {clock.epoch}" if clock.epoch else "before training"
     return TrainingError(
         f"training diverged in epoch {clock.epoch + 1} at step {step}: the loss is not finite; "

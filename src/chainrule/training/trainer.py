@@ -55,7 +55,9 @@ class Progress:
     def of(cls, clock: Clock, chunk: Chunk) -> Progress:
         """Where an epoch is after a chunk of it."""
         loss = float(chunk.losses[-1])
-        return cls(clock.epoch + 1, clock.epochs, chunk.step, chunk.steps, chunk.rows_a_second, loss)
+        return cls(
+            clock.epoch + 1, clock.epochs, chunk.step, chunk.steps, chunk.rows_a_second, loss
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +197,8 @@ class Trainer(Spec):
                             f"{early_stopping.monitor} was best in epoch {best.epoch}, "
                             "whose weights are restored"
                         )
-                if any([callback(self, row) for callback in callbacks]):
+                ended = [callback(self, row) for callback in callbacks]
+                if any(ended):
                     history.stopped = history.stopped or "a callback ended it"
         if best is not None:
             self.session.restore(best.snapshot)
@@ -203,9 +206,7 @@ class Trainer(Spec):
             warnings.warn(history.stopped, Interrupted, stacklevel=2)
         return history
 
-    def _chunks(
-        self, data: Part, order: Array, batch_size: int, clock: Clock
-    ) -> Iterator[Chunk]:
+    def _chunks(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         """The chunks of an epoch; where it diverges, the state is as before it."""
         good = self.session.snapshot()
         try:
@@ -225,7 +226,7 @@ class Trainer(Spec):
         return self.session.scores(self._part(X, y, sample_weight))
 
     def predict(self, X: Any) -> Array:
-        """The network's outputs, float32, a row a sample; for a classifying loss they are scores."""
+        """The network's outputs, float32, a row a sample; for a class they are scores."""
         return self.session.outputs(self._features(X), _as_they_are).astype(np.float32)
 
     def probabilities(self, X: Any) -> Array:
