@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ..errors import ShapeError
 from ..graph import shape as shapes
-from ..graph.leaves import STATE_OPS
+from ..graph.leaves import STATE_OPS, parameter_op
 from ..graph.shape import Dim
 from ..graph.tensor import Tensor
 from ..spec import Spec
@@ -52,6 +53,12 @@ class Layer(Spec):
             elif isinstance(child, Tensor) and child.op in STATE_OPS:
                 found.setdefault(child, name)
         return {path: leaf for leaf, path in found.items()}
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training can change."""
+        parameters = [leaf for leaf in self.leaves().values() if leaf.op is parameter_op]
+        return sum(math.prod(shapes.resolve(W.shape, None)) for W in parameters)
 
     def flat(self) -> Iterator[Layer]:
         """The layers that hold no other layers, in order of definition."""

@@ -179,6 +179,6 @@ def diverged(clock: Clock, step: int, last_loss: float | None) -> TrainingError:
     kept = f"at the end of epoch {clock.epoch}" if clock.epoch else "before training"
     return TrainingError(
         f"training diverged in epoch {clock.epoch + 1} at step {step}: the loss is not finite; "
-        f"{last}. The weights are as they were {kept}. "
-        "Try a smaller rate, clip_norm, or inputs of smaller scale"
+        f"{last}. Try a smaller rate, clip_norm, or inputs of smaller scale. "
+        f"The weights are as they were {kept}"
     )

@@ -1,0 +1,74 @@
+"""Options: the limits of the library as types of the command line."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from ..errors import InputError
+from ..limits import Count, Seed, check
+
+
+class Limited(click.ParamType):
+    """A number within a limit of `chainrule.limits`, refused in the limit's own words."""
+
+    def __init__(self, limit: Any) -> None:
+        self.limit = limit
+        self.number = int if get_args(limit)[0] is int else float
+        self.name = "integer" if self.number is int else "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that the text stands for."""
+        with contextlib.suppress(ValueError):  # the check says what was expected
+            value = self.number(value)
+        check(option_name(param), value, self.limit)
+        return value
+
+
+class Widths(click.ParamType):
+    """Widths of hidden layers: `256,128`, or `0` for none."""
+
+    name = "widths"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The widths as a tuple."""
+        if isinstance(value, tuple) or value == "0":
+            return value if isinstance(value, tuple) else ()
+        words = value.split(",")
+        if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+            raise InputError(
+                f"{option_name(param)} is {value!r}, expected widths such as 256,128, or 0 for none"
+            )
+        return tuple(int(word) for word in words)
+
+
+def option_name(param: click.Parameter | None) -> str:
+    """How the user types it."""
+    return param.opts[-1] if param is not None else "value"
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command takes."""
+    for option in (
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print the result as one JSON object."
+        ),
+        click.option("--quiet", is_flag=True, help="Show no progress."),
+        click.option("--threads", type=Limited(Count), help="Processor threads; default: as fits."),
+        click.option(
+            "--seed",
+            type=Limited(Seed),
+            default=0,
+            show_default=True,
+            help="The same seed gives the same result.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def print_json(result: Any) -> None:
+    """One JSON object on standard output."""
+    click.echo(msgspec.json.encode(result))

@@ -1,0 +1,51 @@
+"""What a data source gives: rows to train on, and rows to test on, once."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileError
+from .digits import digits
+from .idx import folder
+from .split import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows X [rows, features] with class numbers y; `factor` brings the values to 0…1."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: int
+    factor: float
+
+
+EMBEDDED: dict[str, Callable[[], tuple[Split, Split, float]]] = {"digits": digits}
+"""The data sets that need no file, by name."""
+
+
+def open_source(source: str | os.PathLike[str]) -> Dataset:
+    """An embedded data set by its name, or a folder of IDX files.
+
+    >>> open_source("digits").train.X.shape
+    (1437, 64)
+    >>> open_source("digts")
+    Traceback (most recent call last):
+    chainrule.errors.FileError: digts: no such folder; embedded data sets are: digits
+    """
+    path = Path(source)
+    if str(source) in EMBEDDED and not path.is_dir():
+        name, (train, test, factor) = str(source), EMBEDDED[str(source)]()
+    elif path.is_dir():
+        name, (train, test, factor) = path.resolve().name or "model", folder(path)
+    elif path.exists():
+        raise FileError(f"{source}: a file, expected a folder of IDX files")
+    else:
+        known = ", ".join(EMBEDDED)
+        raise FileError(f"{source}: no such folder; embedded data sets are: {known}")
+    classes = int(max(np.max(train.y), np.max(test.y))) + 1
+    return Dataset(name, train, test, classes, factor)
