@@ -11,7 +11,7 @@ chainrule.errors.InputError: ratio is 1.2, not in [0, 1)
 
 import numbers
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from .errors import InputError
@@ -53,7 +53,7 @@ def check(name: str, value: Any, limit: Any) -> None:
     """
     if get_origin(limit) in (Union, UnionType):
         options = get_args(limit)
-        if not (value is None and NoneType in options):
+        if not isinstance(value, tuple(x for x in options if isinstance(x, type))):
             for option in options:
                 check(name, value, option)
     elif get_origin(limit) is Literal:

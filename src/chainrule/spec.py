@@ -113,7 +113,7 @@ def from_plain(data: Any, seen: list[Spec | None] | None = None) -> Any:
     if not isinstance(data, dict):
         return data
     if "same_as" in data:
-        return seen[data["same_as"]]
+        return dict(enumerate(seen)).get(data["same_as"])
     kind = data.get("kind")
     if kind not in KINDS:
         raise FileError(f"a {kind!r} is not known here: import the module that defines it first")
@@ -122,7 +122,7 @@ def from_plain(data: Any, seen: list[Spec | None] | None = None) -> Any:
     fields = {name: from_plain(item, seen) for name, item in data.items() if name != "kind"}
     try:
         spec = KINDS[kind].of_fields(fields)
-    except (TypeError, InputError) as error:
+    except (KeyError, TypeError, InputError) as error:
         raise FileError(f"this is no {kind}: {error}") from None
     seen[place] = spec
     return spec

@@ -24,15 +24,11 @@ def inspect(file: str, as_json: bool, **_: Any) -> None:
     console = Console(highlight=False)
     table = Table("layer", "state", "shape", "mean", "std", box=None, pad_edge=False)
     for i, layer in enumerate(_parts(trainer.model)):
-        leaves = layer.leaves() or {"": None}
-        for j, (path, leaf) in enumerate(leaves.items()):
-            title = f"{i}  {layer!r}" if j == 0 else ""
-            if leaf is None:
-                table.add_row(title, "", "", "", "")
-            else:
-                value = trainer.value(leaf)
-                numbers = f"{value.mean():.4f}", f"{value.std():.4f}"
-                table.add_row(title, path, " × ".join(map(str, value.shape)), *numbers)
+        table.add_row(f"{i}  {layer!r}")
+        for path, leaf in layer.leaves().items():
+            value = trainer.value(leaf)
+            numbers = f"{value.mean():.4f}", f"{value.std():.4f}"
+            table.add_row("", path, " × ".join(map(str, value.shape)), *numbers)
     console.print(table)
     for name, fact in _facts(file, trainer).items():
         if name not in ("model", "history"):

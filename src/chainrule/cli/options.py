@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..limits import Count, Seed, check
 
 
-class Limited(click.ParamType):
+class Limited(click.ParamType):  # type: ignore[type-arg]
     """A number within a limit of `chainrule.limits`, refused in the limit's own words."""
 
     def __init__(self, limit: Any) -> None:
@@ -27,7 +27,7 @@ class Limited(click.ParamType):
         return value
 
 
-class Widths(click.ParamType):
+class Widths(click.ParamType):  # type: ignore[type-arg]
     """Widths of hidden layers: `256,128`, or `0` for none."""
 
     name = "widths"

@@ -32,7 +32,7 @@ def open_source(source: str | os.PathLike[str]) -> Dataset:
     """An embedded data set by its name, or a folder of IDX files.
 
     >>> open_source("digits").train.X.shape
-    (1437, 64)
+    (1438, 64)
     >>> open_source("digts")
     Traceback (most recent call last):
     chainrule.errors.FileError: digts: no such folder; embedded data sets are: digits

@@ -37,17 +37,17 @@ class Loss(Spec):
         raise InputError(f"probabilities: {self!r} gives the outputs no such meaning")
 
 
-def _class_weight(weights: Sequence[float] | None, owner: str, expected: int | None) -> None:
-    """Check weights of classes: enough of them, none below 0, some above it."""
-    if weights is None:
-        return
-    array = np.asarray(weights, dtype=float)
+def _class_weights(weights: Sequence[float], classes: int | None) -> tuple[float, ...]:
+    """The weights of classes, checked: none below 0, some above it, and as many as classes."""
+    try:
+        array = np.asarray(weights, dtype=float)
+    except (TypeError, ValueError):
+        array = np.empty(0)
     if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or not array.any():
-        raise InputError(
-            f"{owner}: class_weight is {weights!r}, expected a number of 0 or more for each class"
-        )
-    if expected is not None and len(array) != expected:
-        raise InputError(f"{owner}: class_weight has {len(array)} weights for {expected} classes")
+        raise InputError(f"class_weight is {weights!r}, expected a number of 0 or more a class")
+    if classes is not None and len(array) != classes:
+        raise InputError(f"class_weight has {len(array)} weights, but there are {classes} classes")
+    return tuple(array.tolist())
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -71,7 +71,8 @@ class SoftmaxCrossEntropy(Loss):
     metrics = ("accuracy",)
 
     def setup(self) -> None:
-        _class_weight(self.class_weight, "SoftmaxCrossEntropy", None)
+        if self.class_weight is not None:
+            self.class_weight = _class_weights(self.class_weight, None)
         self.smoothing = scalar(self.label_smoothing, name="label_smoothing")
 
     def rows(self, Y: Tensor, T: Tensor) -> Tensor:
@@ -83,8 +84,8 @@ class SoftmaxCrossEntropy(Loss):
     def row_weights(self, Y: Tensor, T: Tensor) -> Tensor | None:
         if self.class_weight is None:
             return None
-        _class_weight(self.class_weight, "SoftmaxCrossEntropy", Y.shape[1])  # type: ignore[arg-type]
-        return (self._probabilities(Y, T) * constant(list(self.class_weight))).sum(axis=1)
+        weights = _class_weights(self.class_weight, Y.shape[1])  # type: ignore[arg-type]
+        return (self._probabilities(Y, T) * constant(weights)).sum(axis=1)
 
     def probabilities(self, Y: Tensor) -> Tensor:
         return softmax(Y)
@@ -110,7 +111,8 @@ class SigmoidCrossEntropy(Loss):
     metrics = ("accuracy",)
 
     def setup(self) -> None:
-        _class_weight(self.class_weight, "SigmoidCrossEntropy", 2)
+        if self.class_weight is not None:
+            self.class_weight = _class_weights(self.class_weight, 2)
 
     def rows(self, Y: Tensor, T: Tensor) -> Tensor:
         elements = ops.softplus(Y) - T * Y

@@ -72,7 +72,7 @@ def _numbers(values: Any, name: str) -> Array:
 def _first_word(array: Array) -> tuple[str, Any]:
     for place, value in np.ndenumerate(array):
         if not isinstance(value, int | float | np.number):
-            return _place(place), value
+            return _place(place), getattr(value, "item", lambda: value)()
     return "", array.dtype
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,11 +104,9 @@ class Trainer(Spec):
             if not isinstance(getattr(self, name), kind):
                 found = getattr(self, name)
                 raise InputError(f"Trainer: {name} is {found!r}, expected a {kind.__name__}")
-        for name in [self.engine, *(self.metrics or ())]:
-            known = ENGINES if name is self.engine else METRICS
-            if name not in known:
-                raise InputError(f"Trainer: {name!r} is unknown, expected {' or '.join(known)}")
         metrics = self.loss.metrics if self.metrics is None else self.metrics
+        _expect_known("engine", [self.engine], ENGINES)
+        _expect_known("metrics", metrics, METRICS)
         recipe = programs.Recipe(
             self.model,
             self.loss,
@@ -284,6 +282,12 @@ class Trainer(Spec):
             self.features = features
         if features != self.features:
             raise ShapeError(f"{name} has {features} features, expected {self.features}")
+
+
+def _expect_known(name: str, values: Sequence[str], known: Mapping[str, Any]) -> None:
+    if isinstance(values, str) or not all(value in known for value in values):
+        expected = ", ".join(map(repr, known))
+        raise InputError(f"Trainer: {name} is {values!r}, expected some of {expected}")
 
 
 def _as_they_are(Y: Tensor) -> Tensor:

@@ -1,0 +1,188 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_data import write_folder
+
+import chainrule as cr
+from chainrule.cli.main import status
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder: its exit status and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = status([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def process(*arguments, **settings):
+    return subprocess.Popen(
+        [sys.executable, "-m", "chainrule", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,
+    )
+
+
+def test_digits_reach_the_promised_accuracy_in_time(run, tmp_path):
+    started = time.perf_counter()
+    code, out, err = run("train", "digits")
+    assert code == 0
+    accuracy = float(re.search(r"test: .*accuracy ([\d.]+) \(359 rows", out)[1])
+    assert accuracy >= 0.97
+    assert time.perf_counter() - started < 15
+    assert "model: digits.safetensors" in out
+    assert "val accuracy" in err
+    assert len(re.findall(r"^ +\d+ +[\d.]+", err, re.MULTILINE)) == 30
+    assert cr.load(tmp_path / "digits.safetensors").notes["test"]["accuracy"] >= 0.97
+
+
+def test_a_folder_trains_and_its_model_can_be_inspected_and_resumed(run, tmp_path):
+    (tmp_path / "bars").mkdir()
+    write_folder(tmp_path / "bars", images=200, test=50, compress=True)
+    code, out, err = run("train", "bars", "--hidden", "16", "--epochs", "20", "--batch-size", 20)
+    assert (code, "accuracy 1.0000" in out) == (0, True)
+    code, out, err = run("inspect", "bars.safetensors")
+    assert code == 0
+    for words in ("Affine(25, 16)", "running_variance", "epochs: 20", "source: bars"):
+        assert words in out
+    code, out, err = run("train", "bars", "--resume", "bars.safetensors", "--epochs", "2", "--json")
+    result = json.loads(out)
+    assert len(result["history"]["loss"]) == 22
+    assert result["rows"] == {"train": 180, "validation": 20, "test": 50}
+    code, out, err = run("inspect", "bars.safetensors", "--json")
+    assert (code, json.loads(out)["epochs"], err) == (0, 22, "")
+
+
+def test_json_is_one_object_and_quiet_is_quiet(run):
+    code, out, err = run("train", "digits", "--epochs", 1, "--hidden", 0, "--quiet", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["command"] == "train"
+    assert set(result["test"]) == {"loss", "accuracy"}
+    assert result["parameters"] == 650
+
+
+def test_the_same_seed_gives_the_same_file(run, tmp_path):
+    for name in ("a", "b"):
+        run("train", "digits", "--epochs", 2, "--out", name, "--quiet", "--seed", 5)
+    a, b = (cr.load(tmp_path / name).weights() for name in ("a", "b"))
+    assert all((a[name] == b[name]).all() for name in a)
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"]
+)
+def test_every_choice_of_the_options_runs(run, optimizer):
+    options = "--epochs 1 --hidden 8 --weight-decay 1e-4 --clip-norm 1 --no-batch-norm --quiet"
+    choices = "--schedule one-cycle --activation tanh --init glorot_uniform --dropout 0"
+    code, out, err = run(
+        "train", "digits", "--optimizer", optimizer, *options.split(), *choices.split()
+    )
+    assert (code, err) == (0, "")
+
+
+def test_patience_stops_early(run):
+    code, out, err = run("train", "digits", "--patience", 1, "--lr", 0.1, "--epochs", 200)
+    assert code == 0
+    assert "val_loss was best in epoch" in err
+
+
+WRONG = {
+    "nope: no such folder; embedded data sets are: digits": "train nope",
+    "--dropout is 1.2, not in [0, 1)": "train digits --dropout 1.2",
+    "--dropout is 'x', expected a number in [0, 1)": "train digits --dropout x",
+    "--batch-size is 0, not in [1, inf)": "train digits --batch-size 0",
+    "--epochs is '2.5', expected a whole number in [1, inf)": "train digits --epochs 2.5",
+    "--lr is nan, not in [0, inf)": "train digits --lr nan",
+    "--hidden is '3,,4', expected widths such as 256,128": "train digits --hidden 3,,4",
+    "--seed is -1, not in [0, 4294967295]": "train digits --seed -1",
+    "cannot write none/model: there is no folder none": "train digits --out none/model",
+    ". is a folder, expected the name of a file to write": "train digits --out .",
+    "there is no train-images-idx3-ubyte": "train .",
+    "'--optimizer': 'adma' is not one of": "train digits --optimizer adma",
+    "No such command 'trian'. Did you mean 'train'?": "trian digits",
+    "No such option '--epoch'": "train digits --epoch 3",
+    "Missing argument 'SOURCE'": "train",
+    "none.safetensors: there is no such file": "inspect none.safetensors",
+    "none: there is no such file": "train digits --resume none",
+    "--lr cannot be changed with --resume": "train digits --resume none --lr 1",
+    "--patience needs validation rows": "train digits --patience 1 --validation 0",
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_wrong_is_one_line_and_status_2(run, tmp_path, message):
+    code, out, err = run(*WRONG[message].split())
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("chainrule: ")
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_resumed_model_must_fit_the_data(run, tmp_path):
+    (tmp_path / "bars").mkdir()
+    write_folder(tmp_path / "bars")
+    run("train", "digits", "--epochs", 1, "--quiet")
+    before = (tmp_path / "digits.safetensors").read_bytes()
+    code, out, err = run(
+        "train", "bars", "--resume", "digits.safetensors", "--out", "digits.safetensors"
+    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert "a model for 64 features, but bars has 25" in err
+    assert (tmp_path / "digits.safetensors").read_bytes() == before
+
+
+def test_divergence_is_status_1_and_one_line(run, tmp_path):
+    options = "--optimizer sgd --lr 1e9 --no-batch-norm --quiet"
+    code, out, err = run("train", "digits", *options.split())
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "training diverged in epoch 1 at step" in err
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_keeps_the_model_and_says_so(tmp_path):
+    child = process("train", "digits", "--epochs", 100000, cwd=tmp_path)
+    lines = []
+    while not any(line.startswith("     3") for line in lines):
+        lines.append(child.stderr.readline())
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert "interrupted in epoch" in err
+    assert "Traceback" not in err
+    assert "model: digits.safetensors" in out
+    assert cr.load(tmp_path / "digits.safetensors").history.epochs >= 3
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
+    with process("train", "digits", "--epochs", 1, "--json", "--quiet", cwd=tmp_path) as child:
+        child.stdout.close()
+        err = child.stderr.read()
+    assert "Traceback" not in err
+
+
+def test_help_names_every_command(run):
+    code, out, err = run("--help")
+    assert code == 0
+    assert "train" in out
+    assert "inspect" in out
+    assert run("train", "--help")[0] == 0
+    assert run("--version")[1].startswith("chainrule, version ")

@@ -1,0 +1,270 @@
+"""The model file: what comes back, and what is refused."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from safetensors import safe_open
+from test_trainer import rows, same, trainer
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.spec import KINDS, from_plain, to_plain
+from chainrule.training.files import write_whole
+
+OPTIMIZERS = [k for k in KINDS.values() if issubclass(k, optim.Optimizer) and k.slots is not None]
+
+
+def saved(path, t=None):
+    t = t or trainer()
+    t.fit(*rows(), epochs=2, batch_size=32, validation_data=rows(seed=1))
+    t.notes = {"source": "rows"}
+    t.save(path)
+    return t
+
+
+def test_a_loaded_model_is_the_saved_one(tmp_path):
+    path = tmp_path / "net.safetensors"
+    t = saved(path)
+    back = cr.load(path)
+    X, y = rows(seed=2)
+    assert np.array_equal(back.predict(X), t.predict(X))
+    assert back.evaluate(X, y) == t.evaluate(X, y)
+    assert dict(back.history) == dict(t.history)
+    assert back.notes == {"source": "rows"}
+    assert repr(back) == repr(t)
+
+
+@pytest.mark.parametrize("optimizer", [k for k in OPTIMIZERS if k is not optim.Optimizer])
+def test_training_goes_on_as_if_it_had_not_stopped(tmp_path, optimizer):
+    """With dropout, batch norm, a schedule, and slots: all that a step depends on."""
+    path = tmp_path / "net.safetensors"
+    rate = optim.Warmup(1, optim.Step(0.01, every=1, factor=0.5))
+    whole, part = (trainer(optimizer(lr=rate), clip_norm=1.0) for _ in range(2))
+    whole.fit(*rows(), epochs=4, batch_size=32)
+    saved(path, part)
+    back = cr.load(path)
+    back.fit(*rows(), epochs=2, batch_size=32)
+    assert same(back.weights(), whole.weights())
+    assert back.history["loss"] == whole.history["loss"]
+
+
+def test_a_checkpoint_of_every_epoch_resumes_under_a_schedule_of_the_whole(tmp_path):
+    path = tmp_path / "net.safetensors"
+    whole = trainer(optim.Adam(lr=optim.Cosine(0.01)))
+
+    def keep_second(t, row):
+        if t.history.epochs == 2:
+            t.save(path)
+
+    whole.fit(*rows(), epochs=5, callbacks=[keep_second])
+    back = cr.load(path)
+    back.fit(*rows(), epochs=3)
+    assert same(back.weights(), whole.weights())
+
+
+def test_it_predicts_bit_for_bit_in_another_process(tmp_path):
+    path = tmp_path / "net.safetensors"
+    t = saved(path)
+    np.save(tmp_path / "X.npy", rows(seed=2)[0])
+    code = (
+        "import sys, numpy as np, chainrule as cr; "
+        "np.save(sys.argv[3], cr.load(sys.argv[1]).predict(np.load(sys.argv[2])))"
+    )
+    paths = [str(path), str(tmp_path / "X.npy"), str(tmp_path / "Y.npy")]
+    subprocess.run([sys.executable, "-c", code, *paths], check=True)
+    assert np.array_equal(np.load(tmp_path / "Y.npy"), t.predict(rows(seed=2)[0]))
+
+
+def test_every_setting_survives(tmp_path):
+    shared = nn.Affine(4, 4, init=0.1, bias=False)
+    model = nn.Sequential(
+        nn.Rescale(0.5),
+        shared,
+        nn.Residual(nn.Sequential(shared, nn.LeakyReLU(0.2), nn.BatchNorm(4, momentum=0.8))),
+        nn.Dropout(optim.Piecewise(((0.0, 0.1), (3.0, 0.3)))),
+        nn.Affine(4, 3, init=nn.init.glorot("uniform")),
+    )
+    t = cr.Trainer(
+        model,
+        nn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weight=[1, 2, 3]),
+        optim.Nesterov(lr=optim.OneCycle(0.1), momentum=0.8),
+        weight_decay=optim.Decoupled(1e-3, roles=("weight", "bias")),
+        clip_norm=2.0,
+        seed=7,
+        dtype="float64",
+        metrics=["accuracy"],
+    )
+    saved(tmp_path / "net.safetensors", t)
+    back = cr.load(tmp_path / "net.safetensors")
+    assert to_plain(back) == to_plain(t)
+    assert back.model[1] is back.model[2].body[0]
+    assert list(back.model.leaves()) == list(t.model.leaves())
+    assert np.array_equal(back.predict(rows()[0]), t.predict(rows()[0]))
+
+
+class Shift(nn.Layer):
+    """A layer of a user's own."""
+
+    by: float = 1.0
+
+    def __call__(self, x, context=nn.EVALUATION):
+        return x + self.by
+
+
+def test_layers_of_ones_own_are_found_once_they_are_defined(tmp_path):
+    path = tmp_path / "net.safetensors"
+    net = nn.Sequential(Shift(2.0), nn.Affine(4, 3))
+    t = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD())
+    saved(path, t)
+    assert cr.load(path).model[0].by == 2.0
+    kind = KINDS.pop(Shift.kind)
+    try:
+        with pytest.raises(cr.FileError, match="Shift' is not known here: import the module"):
+            cr.load(path)
+    finally:
+        KINDS[Shift.kind] = kind
+
+
+def test_a_plain_function_cannot_be_saved_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    before = path.read_bytes()
+    net = nn.Sequential(nn.Affine(4, 3), lambda x: x * 2.0)
+    t = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD())
+    with pytest.raises(cr.InputError, match="cannot be written to a file: make it a class"):
+        saved(path, t)
+    assert path.read_bytes() == before
+
+
+def test_nothing_learned_is_not_saved(tmp_path):
+    with pytest.raises(cr.InputError, match="fit first"):
+        trainer().save(tmp_path / "net.safetensors")
+
+
+def test_every_damaged_byte_is_noticed(tmp_path):
+    """A changed byte anywhere is a FileError and never another error, or a silent change."""
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    data = path.read_bytes()
+    random = np.random.default_rng(0)
+    for place in [0, 7, 8, 9, *random.integers(0, len(data), 150)]:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << random.integers(0, 8)
+        path.write_bytes(damaged)
+        try:
+            same_state = same(cr.load(path).weights(), saved_weights(data, tmp_path))
+        except cr.FileError as error:
+            assert str(error).startswith(str(path))
+            assert "\n" not in str(error)
+        else:
+            # JSON's white space, and the order of keys, may differ without changing anything.
+            assert same_state
+            assert damaged[place] in b" \t\n"
+
+
+def saved_weights(data, tmp_path):
+    whole = tmp_path / "whole.safetensors"
+    whole.write_bytes(data)
+    return cr.load(whole).weights()
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -1])
+def test_a_truncated_file_is_refused(tmp_path, length):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(cr.FileError, match="not a model file, or damaged"):
+        cr.load(path)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    for content in (b"hello", b"PK\x03\x04" + bytes(100)):
+        path.write_bytes(content)
+        with pytest.raises(cr.FileError, match="not a model file, or damaged"):
+            cr.load(path)
+    safetensors.numpy.save_file({"W": np.zeros(3)}, path)
+    with pytest.raises(cr.FileError, match="not one that chainrule wrote"):
+        cr.load(path)
+    with pytest.raises(cr.FileError, match="there is no such file"):
+        cr.load(tmp_path / "none.safetensors")
+    with pytest.raises(cr.FileError, match="cannot be read|not a model file"):
+        cr.load(tmp_path)
+
+
+def rewritten(path, change):
+    """The file with another description, and the checksum that belongs to it."""
+    tensors = safetensors.numpy.load_file(path)
+    with safe_open(path, "numpy") as file:
+        header = json.loads(file.metadata()["chainrule"])
+    change(header)
+    text = json.dumps(header)
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(tensors[name].data)
+    metadata = {"chainrule": text, "sha256": digest.hexdigest()}
+    safetensors.numpy.save_file(tensors, path, metadata)
+
+
+CHANGES = {
+    "written by chainrule 9.9 in format 99": lambda h: h.update(format=99, version="9.9"),
+    "damaged: Object missing required field `history`": lambda h: h.pop("history"),
+    "a 'Perceptron' is not known here": lambda h: h["trainer"]["model"].update(kind="Perceptron"),
+    "this is no Affine": lambda h: h["trainer"]["model"]["layers"][0].pop("inputs"),
+    "model.0.W is [4, 8], expected [4, 9]": lambda h: h["trainer"]["model"].update(
+        layers=[{"kind": "Affine", "inputs": 4, "outputs": 9}]
+    ),
+    "this is no Trainer": lambda h: h["trainer"].update(loss={"same_as": 77}),
+    "this is no Sequential": lambda h: h["trainer"].update(model={"kind": "Sequential"}),
+    "is no trainer": lambda h: h.update(trainer={"kind": "ReLU"}),
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_a_description_that_makes_no_sense_is_refused(tmp_path, message):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    rewritten(path, CHANGES[message])
+    with pytest.raises(cr.FileError) as error:
+        cr.load(path)
+    assert message in str(error.value)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(cr.FileError, match="cannot write .*: No space left on device"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_writing_where_one_cannot(tmp_path):
+    with pytest.raises(cr.FileError, match="there is no folder"):
+        write_whole(tmp_path / "none" / "file", b"")
+    with pytest.raises(cr.FileError, match="is a folder, expected the name of a file"):
+        write_whole(tmp_path, b"")
+
+
+def test_plain_data_is_json_and_comes_back():
+    spec = optim.Warmup(2, optim.Cosine(0.1))
+    plain = to_plain(spec)
+    assert json.loads(json.dumps(plain)) == plain
+    back = from_plain(plain)
+    assert (repr(back), dataclasses.asdict(back).keys()) == (
+        repr(spec),
+        {"epochs": 1, "then": 1}.keys(),
+    )

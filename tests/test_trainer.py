@@ -1,0 +1,405 @@
+"""Training: what the trainer promises around the steps."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn, optim
+
+
+def rows(n=90, seed=0):
+    """Three classes that a small net tells apart, a last short batch at 32 a batch."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 3, n)
+    return random.normal(size=(n, 4)) + 1.5 * np.eye(3, 4)[y], y
+
+
+def trainer(optimizer=None, loss=None, **settings):
+    layers = nn.Affine(4, 8), nn.BatchNorm(8), nn.ReLU(), nn.Dropout(0.2), nn.Affine(8, 3)
+    optimizer = optimizer or optim.Adam(lr=0.01)
+    return cr.Trainer(
+        nn.Sequential(*layers), loss or nn.SoftmaxCrossEntropy(), optimizer, **settings
+    )
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_history_has_a_row_an_epoch():
+    X, y = rows()
+    history = trainer().fit(X, y, epochs=3, batch_size=32, validation_data=rows(seed=1))
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+    assert [len(column) for column in history.values()] == [3] * 5
+    assert "3 epochs" in repr(history)
+
+
+def test_same_seed_same_result_other_seed_other_result():
+    X, y = rows()
+    results = []
+    for seed in (1, 1, 2):
+        t = trainer(seed=seed)
+        losses = t.fit(X, y, epochs=3, batch_size=32)["loss"]
+        results.append((t.weights(), losses))
+    assert same(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert not same(results[0][0], results[2][0])
+
+
+def test_every_row_counts_once_an_epoch_in_another_order():
+    """With a rate of 0 the mean over an epoch is the loss of all rows, the short batch included."""
+    X, y = rows(70)
+    net = nn.Sequential(nn.Affine(4, 3))
+    t = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(lr=0.0), dtype="float64")
+    losses = t.fit(X, y, epochs=2, batch_size=32)["loss"]
+    np.testing.assert_allclose(losses, t.evaluate(X, y)["loss"], rtol=1e-12)
+    first, second = (t._order(70, epoch, True) for epoch in (0, 1))
+    assert not np.array_equal(first, second)
+    assert sorted(first) == sorted(second) == list(range(70))
+
+
+def test_a_long_run_is_cut_into_chunks_without_changing_it(monkeypatch):
+    X, y = rows()
+    whole = trainer()
+    whole.fit(X, y, epochs=2, batch_size=4)
+    monkeypatch.setattr("chainrule.training.session.SECONDS_BETWEEN_LOOKS", 0.0)
+    parts, looks = trainer(), []
+    history = parts.fit(X, y, epochs=2, batch_size=4, progress=looks.append)
+    assert len(looks) == 2 * 23
+    assert (looks[-1].epoch, looks[-1].step, looks[-1].steps) == (2, 23, 23)
+    assert same(whole.weights(), parts.weights())
+    assert history["loss"] == whole.history["loss"]
+
+
+def test_two_fits_are_one_fit():
+    X, y = rows()
+    rate = optim.Cosine(0.01)
+    whole, halves = trainer(optim.Adam(lr=rate)), trainer(optim.Adam(lr=0.01))
+    whole.fit(X, y, epochs=4, batch_size=32)
+    assert not same(whole.weights(), halves.weights())
+    constant = trainer()
+    constant.fit(X, y, epochs=4, batch_size=32)
+    halves.fit(X, y, epochs=1, batch_size=32)
+    halves.fit(X, y, epochs=3, batch_size=32)
+    assert same(constant.weights(), halves.weights())
+
+
+def test_one_model_can_be_trained_by_two_trainers():
+    X, y = rows()
+    model = nn.Sequential(nn.Affine(4, 3))
+    alone, beside = (cr.Trainer(model, nn.SoftmaxCrossEntropy(), optim.SGD()) for _ in range(2))
+    alone.fit(X, y, epochs=2)
+    assert not same(alone.weights(), beside.weights())
+    beside.fit(X, y, epochs=2)
+    assert same(alone.weights(), beside.weights())
+
+
+def test_threads_train_side_by_side():
+    X, y = rows()
+    expected = trainer(seed=3)
+    expected.fit(X, y, epochs=3)
+    found = [trainer(seed=3) for _ in range(4)]
+    threads = [threading.Thread(target=t.fit, args=(X, y), kwargs={"epochs": 3}) for t in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(same(expected.weights(), t.weights()) for t in found)
+
+
+def test_early_stopping_restores_the_best_epoch():
+    X, y = rows(60)
+    t = trainer(optim.Adam(lr=0.1))
+    kept = {}
+    history = t.fit(
+        X,
+        y,
+        epochs=200,
+        batch_size=32,
+        validation_data=rows(60, seed=1),
+        early_stopping=cr.EarlyStopping(patience=5),
+        callbacks=[lambda t, row: kept.update({t.history.epochs: t.weights()})],
+    )
+    best = int(np.argmin(history["val_loss"])) + 1
+    assert history.epochs == best + 5 < 200
+    assert same(t.weights(), kept[best])
+    assert f"best in epoch {best}" in history.stopped
+    np.testing.assert_allclose(
+        t.evaluate(*rows(60, seed=1))["loss"], min(history["val_loss"]), rtol=1e-12
+    )
+
+
+def test_early_stopping_counts_accuracy_upwards_and_wants_a_known_monitor():
+    assert cr.EarlyStopping(monitor="val_accuracy").improved(0.9, 0.8)
+    assert not cr.EarlyStopping(monitor="val_accuracy").improved(0.7, 0.8)
+    assert not cr.EarlyStopping(min_delta=0.1).improved(0.75, 0.8)
+    X, y = rows()
+    with pytest.raises(cr.InputError, match="'val_loss', there is loss.*give validation_data"):
+        trainer().fit(X, y, early_stopping=cr.EarlyStopping())
+
+
+def test_a_callback_ends_training():
+    X, y = rows()
+    history = trainer().fit(X, y, epochs=9, callbacks=[lambda t, row: t.history.epochs == 2])
+    assert history.epochs == 2
+    assert history.stopped == "a callback ended it"
+
+
+def diverging(epoch, epochs):
+    return 0.01 if epoch < 2 else 1e30
+
+
+def test_a_loss_that_is_not_finite_restores_the_last_good_epoch():
+    X, y = rows()
+    t, good = trainer(optim.SGD(lr=diverging)), trainer(optim.SGD(lr=0.01))
+    good.fit(X, y, epochs=2, batch_size=32)
+    with pytest.raises(cr.TrainingError) as error:
+        t.fit(X, y, epochs=9, batch_size=32)
+    message = str(error.value)
+    assert "in epoch 3 at step 2" in message
+    assert "last finite loss was" in message
+    assert message.endswith("as they were at the end of epoch 2")
+    assert same(t.weights(), good.weights())
+    assert t.history.epochs == 2
+    assert t.session.steps_done == good.session.steps_done
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_noticed():
+    X, y = rows()
+    t = trainer(optim.SGD(lr=1e39))
+    with pytest.raises(cr.TrainingError, match="as they were before training"):
+        t.fit(X, y, epochs=1, batch_size=len(X))
+    assert all(np.isfinite(value).all() for value in t.weights().values())
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
+def test_ctrl_c_leaves_a_usable_model_and_says_so():
+    X, y = rows()
+    t = trainer()
+    asked = []
+
+    def press(progress):
+        if progress.epoch == 2 and not asked:
+            asked.append(progress.step)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.warns(cr.Interrupted, match="interrupted in epoch 2 after .* the model keeps"):
+        history = t.fit(X, y, epochs=1000, batch_size=1, progress=press)
+    assert history.epochs == 1
+    assert np.isfinite(t.predict(X)).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert t.fit(X, y, epochs=1).stopped == ""
+
+
+def test_sample_weights_are_repeated_rows():
+    X, y = rows(30)
+    weight = np.arange(30) % 3
+    repeated = np.repeat(np.arange(30), weight)
+    kinds = (nn.SoftmaxCrossEntropy(), (X, y, weight)), (nn.SoftmaxCrossEntropy(), None)
+    results = []
+    for loss, weighted in kinds:
+        net = nn.Sequential(nn.Affine(4, 3))
+        t = cr.Trainer(net, loss, optim.SGD(lr=0.1), dtype="float64")
+        data = (X, y) if weighted else (X[repeated], y[repeated])
+        t.fit(*data, epochs=1, batch_size=100, sample_weight=weight if weighted else None)
+        results.append((t.weights(), t.history["loss"], t.history["accuracy"]))
+    for a, b in zip(results[0][0].values(), results[1][0].values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    np.testing.assert_allclose(results[0][1:], results[1][1:], rtol=1e-12)
+
+
+def test_metrics_match_scikit_learn():
+    from sklearn import metrics
+
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(50, 4)), random.normal(size=50)
+    net = nn.Sequential(nn.Affine(4, 1))
+    t = cr.Trainer(net, nn.MeanSquaredError(), optim.SGD(), metrics=["rmse", "mae"])
+    found, Y = t.evaluate(X, y), t.predict(X)[:, 0]
+    assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, Y), rel=1e-5)
+    assert found["mae"] == pytest.approx(metrics.mean_absolute_error(y, Y), rel=1e-5)
+    labels = random.integers(0, 2, (50, 3))
+    many = cr.Trainer(nn.Sequential(nn.Affine(4, 3)), nn.SigmoidCrossEntropy(), optim.SGD())
+    expected = ((many.predict(X) > 0) == labels).mean()
+    assert many.evaluate(X, labels)["accuracy"] == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(many.probabilities(X), 1 / (1 + np.exp(-many.predict(X))), rtol=1e-5)
+
+
+def test_predict_gives_float32_rows_in_order():
+    X, _ = rows(2500)
+    t = trainer()
+    Y = t.predict(X)
+    assert (Y.dtype, Y.shape) == (np.float32, (2500, 3))
+    np.testing.assert_allclose(Y[2400:2410], t.predict(X[2400:2410]), rtol=1e-5, atol=1e-6)
+    assert t.predict(X[:0]).shape == (0, 3)
+    np.testing.assert_allclose(t.probabilities(X).sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_bytes_stay_bytes():
+    X = np.random.default_rng(0).integers(0, 256, (64, 4), dtype=np.uint8)
+    t = trainer()
+    assert t._features(X) is X
+    floats = trainer()
+    t.fit(X, X[:, 0] % 3, epochs=1)
+    floats.fit(X.astype(np.float64), X[:, 0] % 3, epochs=1)
+    assert same(t.weights(), floats.weights())
+
+
+def test_schedules_move_the_rate_without_another_program():
+    X, y = rows()
+    seen = []
+
+    def rate(epoch, epochs):
+        seen.append((epoch, epochs))
+        return 0.01
+
+    t = trainer(optim.SGD(lr=rate))
+    t.fit(X, y, epochs=2, batch_size=45)
+    assert seen == [(0.0, 2), (0.5, 2), (1.0, 2), (1.5, 2)]
+    plain = trainer(optim.SGD(lr=0.01))
+    plain.fit(X, y, epochs=2, batch_size=45)
+    assert same(t.weights(), plain.weights())
+
+
+@pytest.mark.parametrize("decay", [optim.Coupled, optim.Decoupled])
+def test_decay_is_for_weights_unless_asked(decay):
+    """With no gradient at all, what shrinks is what decays."""
+    X, y = np.zeros((8, 4)), np.zeros(8)
+    net = nn.Sequential(nn.Affine(4, 3), nn.BatchNorm(3), nn.Affine(3, 1))
+
+    def shrunk(**settings):
+        t = cr.Trainer(net, Zero(), optim.SGD(lr=0.5), weight_decay=decay(0.1, **settings))
+        before = {name: value + 1 for name, value in t.weights().items()}
+        for name, leaf in net.leaves().items():
+            t.session.engine.write(leaf, before[name])
+        t.fit(X, y, epochs=1, batch_size=8)
+        return {n for n, v in t.weights().items() if np.allclose(v, 0.95 * before[n])}
+
+    assert shrunk() == {"0.W", "2.W"}
+    roles = ("weight", "bias", "scale", "shift")
+    assert shrunk(roles=roles) == {"0.W", "0.b", "1.gamma", "1.beta", "2.W", "2.b"}
+
+
+class Zero(nn.Loss):
+    """A loss that is always 0."""
+
+    def rows(self, Y, T):
+        return (0.0 * (Y - T)).sum(axis=1)
+
+
+def test_a_loss_of_your_own_must_give_a_number_a_row():
+    class Wrong(nn.Loss):
+        def rows(self, Y, T):
+            return Y - T
+
+    X = np.zeros((4, 2))
+    t = cr.Trainer(nn.Sequential(nn.Affine(2, 1)), Wrong(), optim.SGD())
+    with pytest.raises(cr.ShapeError, match=r"loss is \[N, 1\], expected a number a row, \[N\]"):
+        t.fit(X, X[:, 0])
+
+
+def test_explain_lists_the_step():
+    t = trainer()
+    with pytest.raises(cr.InputError, match="fit or load first"):
+        t.explain()
+    t.fit(*rows(), epochs=1)
+    assert "→ loss" in t.explain()
+    assert t.explain().count("⇒") == len(t.session.state())
+
+
+BAD_FITS = {
+    "X at row 2, column 1 is nan": dict(X=lambda X: _with(X, (2, 1), np.nan)),
+    "X at row 2, column 1 is inf": dict(X=lambda X: _with(X, (2, 1), np.inf)),
+    "X at row 0, column 0 is 1e+300, expected a finite number in float32": dict(
+        X=lambda X: _with(X, (0, 0), 1e300)
+    ),
+    "X is [90], expected [rows, features]": dict(X=lambda X: X[:, 0]),
+    "X at row 0, column 0 is 'a', expected a number": dict(X=lambda X: np.full((90, 4), "a")),
+    "layer 0, Affine(4, 8): the input is [N, 3], expected [N, 4]": dict(X=lambda X: X[:, :3]),
+    "X has no rows": dict(X=lambda X: X[:0], y=lambda y: y[:0]),
+    "y has 80 rows, but X has 90": dict(y=lambda y: y[:80]),
+    "y at row 5 is 3, expected a class number from 0 to 2, one for each output of the network": dict(
+        y=lambda y: _with(y, 5, 3)
+    ),
+    "y at row 5 is -1": dict(y=lambda y: _with(y, 5, -1)),
+    "y at row 0 is 0.5, expected class numbers": dict(y=lambda y: y * 0 + 0.5),
+    "y at row 0 is 'a', expected a number": dict(y=lambda y: np.full(90, "a")),
+    "y is [90, 2], but the network has 3 outputs": dict(y=lambda y: np.zeros((90, 2))),
+    "the sum of y at row 0 is 3.0, expected 1, as of probabilities": dict(
+        y=lambda y: np.ones((90, 3))
+    ),
+    "fit: batch_size is 0, not in [1, inf)": dict(batch_size=0),
+    "fit: epochs is 1.5, expected a whole number": dict(epochs=1.5),
+    "sample_weight at row 0 is -1.0, expected 0 or more": dict(sample_weight=-np.ones(90)),
+    "sample_weight is 0 everywhere": dict(sample_weight=np.zeros(90)),
+    "sample_weight is [3], expected [90]": dict(sample_weight=np.ones(3)),
+    "fit: validation_data is not (X, y)": dict(validation_data=3),
+    "validation X has 5 features, expected 4": dict(
+        validation_data=(np.zeros((9, 5)), np.zeros(9, int))
+    ),
+    "validation y at row 0 is 7": dict(validation_data=(np.zeros((9, 4)), np.full(9, 7))),
+}
+
+
+def _with(array, place, value):
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+@pytest.mark.parametrize("message", BAD_FITS)
+def test_bad_data_is_named(message):
+    X, y = rows()
+    change = dict(BAD_FITS[message])
+    X, y = change.pop("X", lambda X: X)(X), change.pop("y", lambda y: y)(y)
+    t = trainer()
+    before = t.weights()
+    with pytest.raises(cr.InputError) as error:
+        t.fit(X, y, **change)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert same(t.weights(), before)
+
+
+BAD_TRAINERS = {
+    "Trainer: model is 3, expected a Layer": dict(model=3),
+    "Trainer: loss is 'mse', expected a Loss": dict(loss="mse"),
+    "Trainer: optimizer is 'adam', expected a Optimizer": dict(optimizer="adam"),
+    "Trainer: engine is ['fast'], expected some of 'reference'": dict(engine="fast"),
+    "Trainer: metrics is ['f2'], expected some of 'accuracy'": dict(metrics=["f2"]),
+    "Trainer: metrics is 'rmse', expected some of": dict(metrics="rmse"),
+    "Trainer: weight_decay is -1, not in [0, inf)": dict(weight_decay=-1),
+    "Trainer: clip_norm is 0, not in (0, inf)": dict(clip_norm=0),
+    "Trainer: seed is -1, not in [0, 4294967295]": dict(seed=-1),
+    "Trainer: threads is 0, not in [1, inf)": dict(threads=0),
+    "Trainer: dtype is 'half', expected 'float32' or 'float64'": dict(dtype="half"),
+    "weight_decay is 0.1, but AdamW(": dict(optimizer=optim.AdamW(), weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("message", BAD_TRAINERS)
+def test_bad_settings_are_named(message):
+    usual = dict(
+        model=nn.Sequential(nn.Affine(2, 2)), loss=nn.SoftmaxCrossEntropy(), optimizer=optim.SGD()
+    )
+    with pytest.raises(cr.InputError) as error:
+        cr.Trainer(**usual | BAD_TRAINERS[message])
+    assert message in str(error.value)
+
+
+def test_class_weights_weigh_rows():
+    X, y = rows(30)
+    weights = np.array([1.0, 2.0, 0.5])
+    net = nn.Sequential(nn.Affine(4, 3))
+    loss = nn.SoftmaxCrossEntropy(class_weight=weights)
+    by_class = cr.Trainer(net, loss, optim.SGD(), dtype="float64").evaluate(X, y)
+    plain = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(), dtype="float64")
+    assert by_class == pytest.approx(plain.evaluate(X, y, weights[y]), rel=1e-12)
+    assert "class_weight=(1.0, 2.0, 0.5)" in repr(loss)
+    with pytest.raises(cr.InputError, match="class_weight has 2 weights, but there are 3 classes"):
+        trainer(loss=nn.SoftmaxCrossEntropy(class_weight=[1, 2])).fit(X, y)
