@@ -90,14 +90,14 @@ def test_the_same_seed_gives_the_same_file(run, tmp_path):
 def test_every_choice_of_the_options_runs(run, optimizer):
     options = "--epochs 1 --hidden 8 --weight-decay 1e-4 --clip-norm 1 --no-batch-norm --quiet"
     choices = "--schedule one-cycle --activation tanh --init glorot_uniform --dropout 0"
-    code, out, err = run(
+    code, _, err = run(
         "train", "digits", "--optimizer", optimizer, *options.split(), *choices.split()
     )
     assert (code, err) == (0, "")
 
 
 def test_patience_stops_early(run):
-    code, out, err = run("train", "digits", "--patience", 1, "--lr", 0.1, "--epochs", 200)
+    code, _, err = run("train", "digits", "--patience", 1, "--lr", 0.1, "--epochs", 200)
     assert code == 0
     assert "val_loss was best in epoch" in err
 
@@ -140,7 +140,7 @@ def test_a_resumed_model_must_fit_the_data(run, tmp_path):
     write_folder(tmp_path / "bars")
     run("train", "digits", "--epochs", 1, "--quiet")
     before = (tmp_path / "digits.safetensors").read_bytes()
-    code, out, err = run(
+    code, _, err = run(
         "train", "bars", "--resume", "digits.safetensors", "--out", "digits.safetensors"
     )
     assert (code, err.count("\n")) == (2, 1)
@@ -180,7 +180,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
 
 
 def test_help_names_every_command(run):
-    code, out, err = run("--help")
+    code, out, _ = run("--help")
     assert code == 0
     assert "train" in out
     assert "inspect" in out

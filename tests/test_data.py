@@ -27,8 +27,8 @@ def write_folder(path, images=40, test=20, side=5, compress=False):
         X[np.arange(n), :, y] += 190
         for name, array in ((f"{prefix}-images-idx3-ubyte", X), (f"{prefix}-labels-idx1-ubyte", y)):
             data = idx(array)
-            name, data = (f"{name}.gz", gzip.compress(data)) if compress else (name, data)
-            (path / name).write_bytes(data)
+            ending, data = (".gz", gzip.compress(data)) if compress else ("", data)
+            (path / f"{name}{ending}").write_bytes(data)
     return path
 
 

@@ -149,7 +149,7 @@ def test_nothing_learned_is_not_saved(tmp_path):
 
 
 def test_every_damaged_byte_is_noticed(tmp_path):
-    """A changed byte anywhere is a FileError and never another error, or a silent change."""
+    """A changed bit anywhere is a FileError, never another error or a silent change."""
     path = tmp_path / "net.safetensors"
     saved(path)
     data = path.read_bytes()
@@ -158,21 +158,10 @@ def test_every_damaged_byte_is_noticed(tmp_path):
         damaged = bytearray(data)
         damaged[place] ^= 1 << random.integers(0, 8)
         path.write_bytes(damaged)
-        try:
-            same_state = same(cr.load(path).weights(), saved_weights(data, tmp_path))
-        except cr.FileError as error:
-            assert str(error).startswith(str(path))
-            assert "\n" not in str(error)
-        else:
-            # JSON's white space, and the order of keys, may differ without changing anything.
-            assert same_state
-            assert damaged[place] in b" \t\n"
-
-
-def saved_weights(data, tmp_path):
-    whole = tmp_path / "whole.safetensors"
-    whole.write_bytes(data)
-    return cr.load(whole).weights()
+        with pytest.raises(cr.FileError) as error:
+            cr.load(path)
+        assert str(error.value).startswith(str(path))
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("length", [0, 4, 100, -1])
@@ -195,7 +184,7 @@ def test_foreign_files_are_refused(tmp_path):
         cr.load(path)
     with pytest.raises(cr.FileError, match="there is no such file"):
         cr.load(tmp_path / "none.safetensors")
-    with pytest.raises(cr.FileError, match="cannot be read|not a model file"):
+    with pytest.raises(cr.FileError, match=r"cannot be read|not a model file"):
         cr.load(tmp_path)
 
 
@@ -246,7 +235,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(cr.FileError, match="cannot write .*: No space left on device"):
+    with pytest.raises(cr.FileError, match=r"cannot write .*: No space left on device"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]

@@ -139,7 +139,7 @@ def test_early_stopping_counts_accuracy_upwards_and_wants_a_known_monitor():
     assert not cr.EarlyStopping(monitor="val_accuracy").improved(0.7, 0.8)
     assert not cr.EarlyStopping(min_delta=0.1).improved(0.75, 0.8)
     X, y = rows()
-    with pytest.raises(cr.InputError, match="'val_loss', there is loss.*give validation_data"):
+    with pytest.raises(cr.InputError, match=r"'val_loss', there is loss.*give validation_data"):
         trainer().fit(X, y, early_stopping=cr.EarlyStopping())
 
 
@@ -188,7 +188,7 @@ def test_ctrl_c_leaves_a_usable_model_and_says_so():
             asked.append(progress.step)
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.warns(cr.Interrupted, match="interrupted in epoch 2 after .* the model keeps"):
+    with pytest.warns(cr.Interrupted, match=r"interrupted in epoch 2 after .* the model keeps"):
         history = t.fit(X, y, epochs=1000, batch_size=1, progress=press)
     assert history.epochs == 1
     assert np.isfinite(t.predict(X)).all()
@@ -323,7 +323,7 @@ BAD_FITS = {
     "layer 0, Affine(4, 8): the input is [N, 3], expected [N, 4]": dict(X=lambda X: X[:, :3]),
     "X has no rows": dict(X=lambda X: X[:0], y=lambda y: y[:0]),
     "y has 80 rows, but X has 90": dict(y=lambda y: y[:80]),
-    "y at row 5 is 3, expected a class number from 0 to 2, one for each output of the network": dict(
+    "y at row 5 is 3, expected a class number from 0 to 2, one for each output": dict(
         y=lambda y: _with(y, 5, 3)
     ),
     "y at row 5 is -1": dict(y=lambda y: _with(y, 5, -1)),

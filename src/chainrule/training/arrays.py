@@ -72,7 +72,7 @@ def _numbers(values: Any, name: str) -> Array:
 def _first_word(array: Array) -> tuple[str, Any]:
     for place, value in np.ndenumerate(array):
         if not isinstance(value, int | float | np.number):
-            return _place(place), getattr(value, "item", lambda: value)()
+            return _place(place), value.item() if isinstance(value, np.generic) else value
     return "", array.dtype
 
 
@@ -104,7 +104,7 @@ def _class_numbers(array: Array, classes: int, name: str) -> Array:
         (array < 0) | (array >= classes),
         array,
         name,
-        f"a class number from 0 to {classes - 1}, one for each output of the network",
+        f"a class number from 0 to {classes - 1}, one for each output",
     )
     return np.ascontiguousarray(array, np.int64)
 
