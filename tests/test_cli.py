@@ -106,8 +106,8 @@ WRONG = {
     "nope: no such folder; embedded data sets are: digits": "train nope",
     "--dropout is 1.2, not in [0, 1)": "train digits --dropout 1.2",
     "--dropout is 'x', expected a number in [0, 1)": "train digits --dropout x",
-    "--batch-size is 0, not in [1, inf)": "train digits --batch-size 0",
-    "--epochs is '2.5', expected a whole number in [1, inf)": "train digits --epochs 2.5",
+    "--batch-size is 0, not in [1, 2147483647]": "train digits --batch-size 0",
+    "--epochs is '2.5', expected a whole number in [1, 2147483647]": "train digits --epochs 2.5",
     "--lr is nan, not in [0, inf)": "train digits --lr nan",
     "--hidden is '3,,4', expected widths such as 256,128": "train digits --hidden 3,,4",
     "--seed is -1, not in [0, 4294967295]": "train digits --seed -1",
@@ -121,6 +121,8 @@ WRONG = {
     "none.safetensors: there is no such file": "inspect none.safetensors",
     "none: there is no such file": "train digits --resume none",
     "--lr cannot be changed with --resume": "train digits --resume none --lr 1",
+    "a share of 0.0001 of 1438 rows is 0": "train digits --validation 0.0001",
+    "--hidden is 3000000000, not in [1, 2147483647]": "train digits --hidden 3000000000",
     "--patience needs validation rows": "train digits --patience 1 --validation 0",
 }
 
@@ -139,6 +141,8 @@ def test_a_resumed_model_must_fit_the_data(run, tmp_path):
     (tmp_path / "bars").mkdir()
     write_folder(tmp_path / "bars")
     run("train", "digits", "--epochs", 1, "--quiet")
+    code, out, _ = run("train", "digits", "--epochs", 1, "--resume", "digits.safetensors")
+    assert (code, "model: digits.safetensors" in out) == (0, True)
     before = (tmp_path / "digits.safetensors").read_bytes()
     code, _, err = run(
         "train", "bars", "--resume", "digits.safetensors", "--out", "digits.safetensors"
@@ -156,14 +160,41 @@ def test_divergence_is_status_1_and_one_line(run, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_resumed_model_is_written_back_to_its_file(run, tmp_path):
+    run("train", "digits", "--epochs", 1, "--quiet", "--out", "mine")
+    code, out, _ = run("train", "digits", "--epochs", 1, "--quiet", "--resume", "mine")
+    assert (code, "model: mine" in out) == (0, True)
+    assert cr.load(tmp_path / "mine").history.epochs == 2
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full device")
+def test_an_output_that_is_full_is_one_line(tmp_path):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "chainrule", "--help"]
+        child = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (child.returncode, child.stderr.count("\n")) == (1, 1)
+    assert "the output cannot be written: No space left on device" in child.stderr
+
+
+def test_words_of_an_ascii_terminal(run, tmp_path):
+    run("train", "digits", "--epochs", 1, "--quiet")
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    with process("inspect", "digits.safetensors", cwd=tmp_path, env=ascii_only) as child:
+        out, err = child.communicate()
+    assert (child.returncode, err) == (0, "")
+    assert "64 ? 256" in out
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_ctrl_c_keeps_the_model_and_says_so(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_model_and_says_so(tmp_path, number):
     child = process("train", "digits", "--epochs", 100000, cwd=tmp_path)
     lines = []
     while not any(line.startswith("     3") for line in lines):
         lines.append(child.stderr.readline())
         assert child.poll() is None
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 1
     assert "interrupted in epoch" in err

@@ -333,7 +333,7 @@ BAD_FITS = {
     "the sum of y at row 0 is 3.0, expected 1, as of probabilities": dict(
         y=lambda y: np.ones((90, 3))
     ),
-    "fit: batch_size is 0, not in [1, inf)": dict(batch_size=0),
+    "fit: batch_size is 0, not in [1, 2147483647]": dict(batch_size=0),
     "fit: epochs is 1.5, expected a whole number": dict(epochs=1.5),
     "sample_weight at row 0 is -1.0, expected 0 or more": dict(sample_weight=-np.ones(90)),
     "sample_weight is 0 everywhere": dict(sample_weight=np.zeros(90)),
@@ -369,14 +369,14 @@ def test_bad_data_is_named(message):
 BAD_TRAINERS = {
     "Trainer: model is 3, expected a Layer": dict(model=3),
     "Trainer: loss is 'mse', expected a Loss": dict(loss="mse"),
-    "Trainer: optimizer is 'adam', expected a Optimizer": dict(optimizer="adam"),
+    "Trainer: optimizer is 'adam', expected an Optimizer": dict(optimizer="adam"),
     "Trainer: engine is ['fast'], expected some of 'reference'": dict(engine="fast"),
     "Trainer: metrics is ['f2'], expected some of 'accuracy'": dict(metrics=["f2"]),
     "Trainer: metrics is 'rmse', expected some of": dict(metrics="rmse"),
     "Trainer: weight_decay is -1, not in [0, inf)": dict(weight_decay=-1),
     "Trainer: clip_norm is 0, not in (0, inf)": dict(clip_norm=0),
     "Trainer: seed is -1, not in [0, 4294967295]": dict(seed=-1),
-    "Trainer: threads is 0, not in [1, inf)": dict(threads=0),
+    "Trainer: threads is 0, not in [1, 2147483647]": dict(threads=0),
     "Trainer: dtype is 'half', expected 'float32' or 'float64'": dict(dtype="half"),
     "weight_decay is 0.1, but AdamW(": dict(optimizer=optim.AdamW(), weight_decay=0.1),
 }

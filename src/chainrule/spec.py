@@ -113,7 +113,8 @@ def from_plain(data: Any, seen: list[Spec | None] | None = None) -> Any:
     if not isinstance(data, dict):
         return data
     if "same_as" in data:
-        return dict(enumerate(seen)).get(data["same_as"])
+        places = [spec for i, spec in enumerate(seen) if i == data["same_as"]]
+        return places[0] if places else None
     kind = data.get("kind")
     if kind not in KINDS:
         raise FileError(f"a {kind!r} is not known here: import the module that defines it first")

@@ -3,7 +3,10 @@
 Exit status: 0 done; 1 the job failed or was interrupted; 2 the input or the usage was wrong.
 """
 
+import contextlib
+import io
 import os
+import signal
 import sys
 
 import click
@@ -28,7 +31,19 @@ main.add_command(inspect)
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit; an error is one line on standard error."""
-    sys.exit(status(arguments))
+    # To be told to end is answered like Ctrl-C: the model is kept.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    code = status(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Who reads the output has gone, or the disk is full; Python's own exit would say it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or _failed(f"the output cannot be written: {error.strerror}", FAILED)
+    sys.exit(code)
 
 
 def status(arguments: list[str] | None = None) -> int:
@@ -48,13 +63,12 @@ def status(arguments: list[str] | None = None) -> int:
         return _failed("interrupted", FAILED)
     except MemoryError:
         return _failed("there is not enough memory", FAILED)
-    except BrokenPipeError:
-        # Who reads the output has gone; nothing more can be said there, not even by Python's exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except OSError as error:
+        return _failed(f"the output cannot be written: {error.strerror or error}", FAILED)
     return result if isinstance(result, int) else DONE
 
 
 def _failed(message: str, code: int) -> int:
-    click.echo("chainrule: " + " ".join(message.split()), err=True)
+    with contextlib.suppress(OSError):
+        click.echo("chainrule: " + " ".join(message.split()), err=True)
     return code

@@ -37,10 +37,12 @@ class Widths(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple) or value == "0":
             return value if isinstance(value, tuple) else ()
         words = value.split(",")
-        if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        if not all(word.strip().isdecimal() and word.isascii() for word in words):
             raise InputError(
                 f"{option_name(param)} is {value!r}, expected widths such as 256,128, or 0 for none"
             )
+        for word in words:
+            check(option_name(param), int(word), Count)
         return tuple(int(word) for word in words)
 
 

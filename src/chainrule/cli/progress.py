@@ -56,9 +56,9 @@ class EpochTable:
         if not self._columns:
             self._columns = list(row)
             names = "".join(f"{name.replace('_', ' '):>{WIDTH + 3}}" for name in row)
-            self.console.print(f"[bold]{'epoch':>6}{names}[/bold]")
+            self.console.print(f"[bold]{'epoch':>6}{names}[/bold]", soft_wrap=True)
         values = "".join(f"{row[name]:>{WIDTH + 3}.4f}" for name in self._columns)
-        self.console.print(f"{trainer.history.epochs:>6}{values}")
+        self.console.print(f"{trainer.history.epochs:>6}{values}", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line among the others."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
 from ..graph.tensor import Array
 
 
@@ -21,6 +22,11 @@ def hold_out(rows: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
     _, counts = np.unique(rows.y, return_counts=True)
     held = round(len(rows.y) * fraction)
+    if not 0 < held < len(rows.y):
+        raise InputError(
+            f"a share of {fraction} of {len(rows.y)} rows is {held}: expected a row or more on "
+            "either side"
+        )
     stratified = counts.min() >= 2 and min(held, len(rows.y) - held) >= len(counts)
     X, X_held, y, y_held = train_test_split(
         rows.X,

@@ -69,8 +69,11 @@ class Plan:
         ]
         self.exact = {leaf for leaf in self.leaves if leaf.dtype != "float" or leaf in uniform}
 
-    def run(self, given: Mapping[Tensor, Any], rows: int | None = None) -> list[Array]:
-        """The values of the outputs; `given` holds the leaves' values, of the right shapes."""
+    def run(self, given: Mapping[Tensor, Any], rows: Any = None) -> list[Array]:
+        """The values of the outputs; `given` holds the leaves' values, of the right shapes.
+
+        A plan of uniform nodes takes arrays too, of scalars and of `rows`: a value a step.
+        """
         values: list[Any] = [None] * self.size
         round_to = self.dtype.type
         for leaf, place in self.leaves.items():

@@ -28,6 +28,8 @@ def grad(output: Tensor, wrt: Sequence[Tensor]) -> list[Tensor]:
     """
     if output.shape != () or output.dtype != "float":
         raise ShapeError(f"grad of {output!r}: expected a float scalar; take its mean or sum first")
+    if isinstance(wrt, Tensor):
+        raise InputError("grad: wrt is a Tensor, expected a list of them")
     for x in wrt:
         if x.dtype != "float":
             raise InputError(f"grad with respect to {x!r}: expected floats")

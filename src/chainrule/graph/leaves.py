@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError
+from ..limits import Count, check
 from .shape import N, Shape, resolve
 from .tensor import DType, Op, Tensor, frozen
 
@@ -26,6 +27,7 @@ def batch(features: int | None = None, dtype: DType = "float", name: str = "x") 
     >>> batch(784), batch(dtype="int", name="t")
     (<Tensor input 'x' [N, 784] float>, <Tensor input 't' [N] int>)
     """
+    check("batch: features", features, Count | None)
     shape: Shape = (N,) if features is None else (N, features)
     return Tensor(input_op, (), {"name": name}, shape, dtype)
 

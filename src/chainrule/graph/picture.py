@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from ..files import write_whole
 from .layout import Box, lay_out
 from .tensor import Tensor
 from .text import brief, is_number, values_and_gradients
@@ -36,7 +36,7 @@ STYLE = """
 
 def draw(output: Tensor, path: str | os.PathLike[str], given: Mapping[Tensor, Any]) -> None:
     """Write the picture of the graph below `output`."""
-    Path(path).write_text(svg(output, given), encoding="utf-8")
+    write_whole(path, svg(output, given).encode())
 
 
 def svg(output: Tensor, given: Mapping[Tensor, Any]) -> str:

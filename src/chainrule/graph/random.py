@@ -11,7 +11,11 @@ import numpy as np
 _MASK = 0xFFFFFFFF
 
 
-def mix(x: int) -> int:
+Words = Any
+"""An int, or an array of uint64."""
+
+
+def mix(x: Words) -> Words:
     """Scramble 32 bits one to one: a change of one bit flips every other with probability ½.
 
     C. Wellons' "lowbias32", found by search: a bias of 0.17 against 1.2 for murmur3's finalizer.
@@ -21,9 +25,9 @@ def mix(x: int) -> int:
     return x ^ (x >> 16)
 
 
-def keys(seed: int, step: int, stream: int) -> tuple[int, int]:
-    """Two words for the numbers of one node in one step."""
-    first = mix(mix(mix(seed & _MASK) ^ (step & _MASK)) + stream + 1 & _MASK)
+def keys(seed: Words, step: Words, stream: int) -> tuple[Words, Words]:
+    """Two words for the numbers of one node in one step, or in each of many."""
+    first = mix((mix(mix(seed & _MASK) ^ (step & _MASK)) + stream + 1) & _MASK)
     return first, mix(first ^ 0x9E3779B9)
 
 

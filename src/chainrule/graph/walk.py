@@ -1,12 +1,15 @@
 """Walking a graph in the order of computation."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from .tensor import Tensor
 
 
-def toposort(outputs: Iterable[Tensor]) -> list[Tensor]:
-    """All nodes below `outputs`, each after its inputs; iterative, so depth costs no stack."""
+def toposort(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> list[Tensor]:
+    """All nodes below `outputs`, each after its inputs; iterative, so depth costs no stack.
+
+    The walk stops at nodes that are `known`.
+    """
     order: list[Tensor] = []
     seen: set[Tensor] = set()
     stack = [(node, False) for node in reversed(list(outputs))]
@@ -14,7 +17,7 @@ def toposort(outputs: Iterable[Tensor]) -> list[Tensor]:
         node, inputs_done = stack.pop()
         if inputs_done:
             order.append(node)
-        elif node not in seen:
+        elif node not in seen and node not in known:
             seen.add(node)
             stack.append((node, True))
             stack.extend((x, False) for x in reversed(node.inputs) if x not in seen)

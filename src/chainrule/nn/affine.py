@@ -20,7 +20,7 @@ class Affine(Layer):
     Affine(784, 50, 'he')
     >>> nn.Affine(784, 0)
     Traceback (most recent call last):
-    chainrule.errors.InputError: Affine: outputs is 0, not in [1, inf)
+    chainrule.errors.InputError: Affine: outputs is 0, not in [1, 2147483647]
 
     Source: "Deep Learning from Scratch", section 5.6.
     """
@@ -33,7 +33,7 @@ class Affine(Layer):
     def setup(self) -> None:
         shape = (self.inputs, self.outputs)
         self.W = parameter(as_init(self.init), shape=shape, name="W", role="weight")
-        self.b = parameter([0.0] * self.outputs, name="b", role="bias") if self.bias else None
+        self.b = parameter(0.0, shape=(self.outputs,), name="b", role="bias") if self.bias else None
 
     def __call__(self, x: Tensor, context: Context = EVALUATION) -> Tensor:
         expect_columns(x, self.inputs)

@@ -25,11 +25,11 @@ class BatchNorm(Layer):
     epsilon: Positive = 1e-5
 
     def setup(self) -> None:
-        ones, zeros = [1.0] * self.features, [0.0] * self.features
-        self.gamma = parameter(ones, name="gamma", role="scale")
-        self.beta = parameter(zeros, name="beta", role="shift")
-        self.running_mean = state(zeros, name="running_mean")
-        self.running_variance = state(ones, name="running_variance")
+        shape = (self.features,)
+        self.gamma = parameter(1.0, shape=shape, name="gamma", role="scale")
+        self.beta = parameter(0.0, shape=shape, name="beta", role="shift")
+        self.running_mean = state(0.0, shape=shape, name="running_mean")
+        self.running_variance = state(1.0, shape=shape, name="running_variance")
         self.keep = scalar(self.momentum, name="momentum")
         self.eps = scalar(self.epsilon, name="epsilon")
 

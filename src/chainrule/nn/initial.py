@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import InputError
 from ..graph.leaves import is_leaf_array
 from ..graph.tensor import Array, Tensor
-from ..limits import NotNegative, Positive
+from ..limits import NotNegative, Positive, check
 from ..spec import Spec
 from .layer import Layer
 
@@ -125,6 +125,7 @@ def as_init(init: Init) -> Initializer:
                 f"init is {init!r}, expected a number, an initializer, or one of {known}"
             )
         return NAMED[init]
+    check("init", init, NotNegative)
     return StandardDeviation(init)
 
 

@@ -73,7 +73,7 @@ def _first_word(array: Array) -> tuple[str, Any]:
     for place, value in np.ndenumerate(array):
         if not isinstance(value, int | float | np.number):
             return _place(place), value.item() if isinstance(value, np.generic) else value
-    return "", array.dtype
+    return "", array.dtype.name
 
 
 def _finite(array: Array, dtype: str, name: str) -> Array:
@@ -116,5 +116,7 @@ def _refuse(bad: Array, array: Array, name: str, expected: str) -> None:
 
 
 def _place(place: tuple[Any, ...]) -> str:
+    if not place:
+        return ""
     words = ["row", "column"] if len(place) <= 2 else [f"axis {i}" for i in range(len(place))]
     return " at " + ", ".join(f"{word} {i}" for word, i in zip(words, place, strict=False))

@@ -13,6 +13,8 @@ class Metric(Spec):
     """Base of all metrics: a weighted mean over the rows, and what is made of it."""
 
     name: ClassVar[str]
+    targets: ClassVar[tuple[Target, ...]] = ("real", "binary")
+    """The kinds of targets that it makes sense for."""
 
     def rows(self, Y: Tensor, T: Tensor, target: Target) -> Tensor:
         """What to average, [N], for predictions Y and targets T of that kind."""
@@ -28,6 +30,7 @@ class Accuracy(Metric):
     where they are yes or no (a score above 0 is a yes)."""
 
     name = "accuracy"
+    targets = ("class", "binary")
 
     def rows(self, Y: Tensor, T: Tensor, target: Target) -> Tensor:
         if target == "binary":

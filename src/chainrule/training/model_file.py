@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from ..errors import FileError, InputError
+from ..files import check_readable, write_whole
 from ..graph.tensor import Array
 from ..spec import from_plain, to_plain
-from .files import write_whole
 from .history import History
 
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
     header, tensors = read(path)
     from .trainer import Trainer
 
+    if unknown_settings := settings.keys() - {"engine", "threads"}:
+        raise InputError(f"load: {min(unknown_settings)!r} is not engine or threads")
     try:
         trainer = from_plain(header.trainer | settings)
         if not isinstance(trainer, Trainer):
@@ -82,11 +83,14 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
         raise FileError(f"{path}: {error}") from None
     leaves = trainer.session.state()
     for name, leaf in leaves.items():
-        if name not in tensors or tensors[name].shape != leaf.shape:
-            found = list(tensors[name].shape) if name in tensors else "missing"
-            raise FileError(f"{path}: {name} is {found}, expected {list(leaf.shape)}")
+        _check_tensor(f"{path}: {name}", tensors.get(name), leaf.shape, trainer.dtype)
         trainer.session.engine.write(leaf, tensors[name])
-    trainer.expect_features(header.features)
+    if unknown := tensors.keys() - leaves.keys():
+        raise FileError(f"{path}: {min(unknown)} is no part of the model")
+    try:
+        trainer.expect_features(header.features)
+    except InputError as error:
+        raise FileError(f"{path}: damaged: {error}") from None
     trainer.session.steps_done = header.steps_done
     columns = {
         name: [float("nan") if x is None else x for x in values]
@@ -101,9 +105,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Array]]:
     """The description and the tensors of a model file, checked against its digest."""
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.exists():
-        raise FileError(f"{path}: there is no such file")
+    path = check_readable(path)
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
@@ -124,9 +126,22 @@ def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Array]]:
                 f"{path}: written by chainrule {form.version} in format {form.format}, "
                 f"but this version reads formats up to {FORMAT}"
             )
-        return msgspec.json.decode(json, type=Header), tensors
-    except msgspec.MsgspecError as error:
+        header = msgspec.json.decode(json, type=Header)
+        if len({len(values) for values in header.history.values()}) > 1 or header.steps_done < 0:
+            raise FileError(f"{path}: damaged: the history makes no sense")
+        return header, tensors
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise FileError(f"{path}: damaged: {error}") from None
+
+
+def _check_tensor(name: str, value: Array | None, shape: Any, dtype: str) -> None:
+    if value is None:
+        raise FileError(f"{name} is missing")
+    if value.shape != shape or value.dtype != dtype:
+        found = f"{value.dtype} {list(value.shape)}"
+        raise FileError(f"{name} is {found}, expected {dtype} {list(shape)}")
+    if not np.isfinite(value).all():
+        raise FileError(f"{name} has values that are not finite")
 
 
 class FormatOnly(msgspec.Struct):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engines.program import Engine, Feed, Outputs, Program
-from ..errors import TrainingError
+from ..errors import InputError, TrainingError
 from ..graph.tensor import Array, Tensor
 from ..nn.initial import initial_values
 from ..nn.losses import TINY
@@ -163,12 +163,23 @@ class Session:
         for leaf in program.scalars:
             value = leaf.attrs["value"]
             if leaf not in scalars:
-                scalars[leaf] = (
-                    np.array([value(time, clock.epochs) for time in times])
-                    if callable(value)
-                    else value
-                )
+                scalars[leaf] = scheduled(leaf, times, clock.epochs) if callable(value) else value
         return scalars
+
+
+def scheduled(leaf: Tensor, times: Sequence[float], epochs: int) -> Array:
+    """The values of a schedule at those times, checked like the number it stands for."""
+    schedule = leaf.attrs["value"]
+    try:
+        values = np.array([schedule(time, epochs) for time in times], np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{leaf.name}: {schedule!r} at epoch {times[0]:g}: {error}") from None
+    if not (values >= 0).all() or not np.isfinite(values).all():
+        at = int(np.argmin(np.isfinite(values) & (values >= 0)))
+        raise InputError(
+            f"{leaf.name}: {schedule!r} is {values[at]} at epoch {times[at]:g}, not in [0, inf)"
+        )
+    return values
 
 
 def diverged(clock: Clock, step: int, last_loss: float | None) -> TrainingError:

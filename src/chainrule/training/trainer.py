@@ -29,7 +29,17 @@ from .interrupt import Interrupt
 from .metrics import METRICS
 from .session import Chunk, Clock, Session, Snapshot
 
-ENGINES: dict[str, Callable[[str], Engine]] = {"reference": ReferenceEngine}
+
+def _compiled(dtype: str) -> Engine:
+    from ..engines.compiled.engine import CompiledEngine  # LLVM: 0.1 s, paid where it is used
+
+    return CompiledEngine(dtype)
+
+
+ENGINES: dict[str, Callable[[str], Engine]] = {
+    "reference": ReferenceEngine,
+    "compiled": _compiled,
+}
 """The engines by the names that `engine=` takes."""
 
 SHUFFLE_STREAM = 1 << 32
@@ -103,10 +113,12 @@ class Trainer(Spec):
         for name, kind in (("model", Layer), ("loss", Loss), ("optimizer", Optimizer)):
             if not isinstance(getattr(self, name), kind):
                 found = getattr(self, name)
-                raise InputError(f"Trainer: {name} is {found!r}, expected a {kind.__name__}")
+                word = f"an {kind.__name__}" if name == "optimizer" else f"a {kind.__name__}"
+                raise InputError(f"Trainer: {name} is {found!r}, expected {word}")
         metrics = self.loss.metrics if self.metrics is None else self.metrics
         _expect_known("engine", [self.engine], ENGINES)
-        _expect_known("metrics", metrics, METRICS)
+        fitting = {n: m for n, m in METRICS.items() if self.loss.target in m.targets}
+        _expect_known("metrics", metrics, fitting)
         recipe = programs.Recipe(
             self.model,
             self.loss,
@@ -158,6 +170,12 @@ class Trainer(Spec):
         """
         check("fit: epochs", epochs, Count)
         check("fit: batch_size", batch_size, Count)
+        check("fit: shuffle", shuffle, bool)
+        if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+            raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
+        for call in [*callbacks, progress or print]:
+            if not callable(call):
+                raise InputError(f"fit: {call!r} is no function to call back")
         data = self._part(X, y, sample_weight)
         validation = self._validation(validation_data)
         history, last_epoch = self.history, self.history.epochs + epochs
@@ -257,7 +275,7 @@ class Trainer(Spec):
             y,
             weight,
             target=self.loss.target,
-            columns=self._outputs,
+            columns=self.outputs,
             dtype=self.dtype,
             prefix=prefix,
         )
@@ -278,14 +296,15 @@ class Trainer(Spec):
     def expect_features(self, features: int, name: str = "X") -> None:
         """Fix the number of features, at the first data; later, raise unless it is the same."""
         if self.features is None:
-            self._outputs = programs.output_columns(self.model, features)
+            self.outputs = programs.output_columns(self.model, features)
             self.features = features
         if features != self.features:
             raise ShapeError(f"{name} has {features} features, expected {self.features}")
 
 
 def _expect_known(name: str, values: Sequence[str], known: Mapping[str, Any]) -> None:
-    if isinstance(values, str) or not all(value in known for value in values):
+    fits = isinstance(values, list | tuple) and all(value in tuple(known) for value in values)
+    if not fits:
         expected = ", ".join(map(repr, known))
         raise InputError(f"Trainer: {name} is {values!r}, expected some of {expected}")
 

@@ -1,0 +1,1 @@
+"""The compiled engine: graph → simplified graph → kernels → LLVM IR → machine code → run."""

@@ -1,0 +1,87 @@
+"""Small helpers for writing LLVM IR: loops, variables, pointers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+I64 = ir.IntType(64)
+Value = Any
+
+
+def integer(value: int) -> ir.Constant:
+    """A 64-bit constant."""
+    return ir.Constant(I64, value)
+
+
+@contextmanager
+def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
+    """`for i in range(start, stop, step)`; the only place where a phi is written."""
+    before = b.block
+    head = b.append_basic_block("head")
+    body = b.append_basic_block("body")
+    after = b.append_basic_block("after")
+    b.branch(head)
+    b.position_at_end(head)
+    i = b.phi(I64, "i")
+    i.add_incoming(start, before)
+    b.cbranch(b.icmp_signed("<", i, stop), body, after)
+    b.position_at_end(body)
+    yield i
+    i.add_incoming(b.add(i, integer(step)), b.block)
+    b.branch(head)
+    b.position_at_end(after)
+
+
+def variable(b: ir.IRBuilder, initial: Value) -> Value:
+    """A variable on the stack, which LLVM turns into a register."""
+    with b.goto_entry_block():
+        place = b.alloca(initial.type)
+    b.store(initial, place)
+    return place
+
+
+def load_at(b: ir.IRBuilder, pointer: Value, index: Value) -> Value:
+    """pointer[index]."""
+    return b.load(b.gep(pointer, [index]))
+
+
+def vector_at(b: ir.IRBuilder, pointer: Value, index: Value, kind: ir.VectorType) -> Value:
+    """A pointer to the vector that starts at pointer[index]."""
+    return b.bitcast(b.gep(pointer, [index]), kind.as_pointer())
+
+
+def load_vector(b: ir.IRBuilder, pointer: Value, index: Value, kind: ir.VectorType) -> Value:
+    """The vector that starts at pointer[index], at no particular alignment."""
+    place = vector_at(b, pointer, index, kind)
+    return b.load(place, align=4)
+
+
+def store_vector(b: ir.IRBuilder, value: Value, pointer: Value, index: Value) -> None:
+    """Store a vector at pointer[index]."""
+    b.store(value, vector_at(b, pointer, index, value.type), align=4)
+
+
+def splat(b: ir.IRBuilder, value: Value, lanes: int) -> Value:
+    """The value in every lane."""
+    kind = ir.VectorType(value.type, lanes)
+    single = b.insert_element(
+        ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return b.shuffle_vector(single, ir.Constant(kind, ir.Undefined), mask)
+
+
+def fold(b: ir.IRBuilder, value: Value, lanes: int, combine: Any) -> Value:
+    """Combine all lanes into one, by halves: the order of a sum is fixed."""
+    i32 = ir.IntType(32)
+    while lanes > 1:
+        lanes //= 2
+        kind = ir.VectorType(i32, lanes)
+        low = b.shuffle_vector(value, value, ir.Constant(kind, list(range(lanes))))
+        high = b.shuffle_vector(value, value, ir.Constant(kind, list(range(lanes, 2 * lanes))))
+        value = combine(low, high)
+    return b.extract_element(value, ir.Constant(i32, 0))

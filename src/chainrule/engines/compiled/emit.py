@@ -1,0 +1,252 @@
+"""Code for each op: the same keys as the table of ops, with LLVM IR for their meaning.
+
+An emitter works on vectors of lanes; all values of a loop's element have as many lanes. The
+polynomials have a relative error of about 1e-7, below what float32 resolves; LLVM's own intrinsics
+would become a call of the C library for each lane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from ...graph import ops
+from ...graph.tensor import Op
+
+F32, I32, I1 = ir.FloatType(), ir.IntType(32), ir.IntType(1)
+Value = Any
+
+EXP = (1.0, 1.00000004, 0.49999991, 0.16666421, 0.04166836, 0.00837477, 0.00138294)
+LOG = (0.3333331089896437, -0.25000016279060644, 0.20002204183574038, -0.16667643715923516,
+       0.1421789153532023, -0.12411268690841734, 0.11904712127663558, -0.1164643438936877,
+       0.06675271859537296)  # fmt: skip
+TANH = (-0.33333331, 0.13333205, -0.0539467, 0.0217005, -0.00817709, 0.0021428)
+ERF_NEAR = (1.12837917, -0.376126384, 0.112837818, -0.0268653921, 0.00522092322, -0.000848250775,
+            0.000112546408, -9.63499146e-06)  # fmt: skip
+ERFCX = (0.5642416100978226, -0.0015830393773269419, -0.26185892155518303, -0.14482995099856805,
+         1.0629252405923575, -1.7633749235982021, 1.658530363966524, -0.9579898178421005,
+         0.3183683375957352, -0.04684532490660369)  # fmt: skip
+EXPM1 = (0.499999997, 0.166666562, 0.0416653104,
+         0.00832519919, 0.00136399423, 0.000160153751)  # fmt: skip
+"""Least squares over Chebyshev points, weighted by relative error: exp on |x| ≤ log(2)/2; the
+rest of log(1 + f) beyond f − f²/2, over f³, on √½ ≤ 1 + f ≤ √2; (tanh x / x − 1)/x² in x² on
+|x| ≤ 0.625; erf x / x in x² on |x| ≤ 1; x·exp(x²)·erfc x in 1/x on 1 ≤ x ≤ 4; (eˣ − 1 − x)/x² on
+−½ ≤ x ≤ 0."""
+
+ROUND = 12582912.0  # 1.5·2²³: adding it leaves the nearest whole number in the low bits
+
+
+class Emitter:
+    """Writes arithmetic on vectors; constants are spread over the lanes."""
+
+    def __init__(self, builder: ir.IRBuilder, lanes: int) -> None:
+        self.b, self.lanes = builder, lanes
+        self.floats, self.ints, self.bools = (ir.VectorType(t, lanes) for t in (F32, I32, I1))
+
+    def number(self, value: float) -> Value:
+        """A constant in every lane."""
+        return ir.Constant(self.floats, [ir.Constant(F32, _float32(value))] * self.lanes)
+
+    def integer(self, value: int) -> Value:
+        """A whole constant in every lane."""
+        return ir.Constant(self.ints, [value] * self.lanes)
+
+    def intrinsic(self, name: str, *operands: Value) -> Value:
+        """A call of an LLVM intrinsic on vectors of floats."""
+        kind = ir.FunctionType(self.floats, [self.floats] * len(operands))
+        name = f"llvm.{name}.v{self.lanes}f32"
+        function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
+        return self.b.call(function, operands)
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """a·b + c, rounded once."""
+        return self.intrinsic("fma", a, b, c)
+
+    def polynomial(self, x: Value, coefficients: Sequence[float]) -> Value:
+        """Σ cᵢ·xⁱ by Horner's rule."""
+        result = self.number(coefficients[-1])
+        for c in coefficients[-2::-1]:
+            result = self.fma(result, x, self.number(c))
+        return result
+
+    def as_ints(self, x: Value) -> Value:
+        """The bits of floats."""
+        return self.b.bitcast(x, self.ints)
+
+    def as_floats(self, x: Value) -> Value:
+        """Floats of bits."""
+        return self.b.bitcast(x, self.floats)
+
+    def less(self, a: Value, b: Value) -> Value:
+        """Whether a < b."""
+        return self.b.fcmp_ordered("<", a, b)
+
+    def absolute(self, x: Value) -> Value:
+        """|x|."""
+        return self.intrinsic("fabs", x)
+
+    def maximum(self, a: Value, b: Value) -> Value:
+        """The larger one; NaN if either is, as NumPy has it."""
+        larger = self.b.select(self.b.fcmp_unordered(">", a, b), a, b)
+        return self.b.select(self.b.fcmp_unordered("uno", b, b), b, larger)
+
+    def minimum(self, a: Value, b: Value) -> Value:
+        """The smaller one; NaN if either is."""
+        smaller = self.b.select(self.b.fcmp_unordered("<", a, b), a, b)
+        return self.b.select(self.b.fcmp_unordered("uno", b, b), b, smaller)
+
+    def exp(self, x: Value) -> Value:
+        """eˣ = 2ⁿ·eʳ with |r| ≤ log(2)/2; 0 below −87.3, infinite above 88.7."""
+        b = self.b
+        inside = self.minimum(self.maximum(x, self.number(-87.33)), self.number(88.72))
+        shifted = self.fma(inside, self.number(1 / math.log(2)), self.number(ROUND))
+        n = b.fsub(shifted, self.number(ROUND))
+        r = self.fma(n, self.number(-0.693359375), inside)
+        r = self.fma(n, self.number(2.12194440e-4), r)
+        # In two halves, since 2¹²⁸ is no float though e^88.7 is.
+        whole = b.sub(self.as_ints(shifted), self.as_ints(self.number(ROUND)))
+        half = b.ashr(whole, self.integer(1))
+        result = b.fmul(self.polynomial(r, EXP), self._power_of_two(half))
+        result = b.fmul(result, self._power_of_two(b.sub(whole, half)))
+        result = b.select(self.less(x, self.number(-87.33)), self.number(0.0), result)
+        return b.select(self.less(self.number(88.722839), x), self.number(math.inf), result)
+
+    def _power_of_two(self, n: Value) -> Value:
+        return self.as_floats(self.b.shl(self.b.add(n, self.integer(127)), self.integer(23)))
+
+    def log(self, x: Value) -> Value:
+        """log x = n·log 2 + log(1 + f) with √½ ≤ 1 + f ≤ √2."""
+        b = self.b
+        tiny = self.less(x, self.number(1.17549435e-38))
+        scaled = b.select(tiny, b.fmul(x, self.number(2.0**23)), x)
+        bits = b.sub(self.as_ints(scaled), self.as_ints(self.number(math.sqrt(0.5))))
+        n = b.ashr(bits, self.integer(23))
+        mantissa = self.as_floats(b.sub(self.as_ints(scaled), b.shl(n, self.integer(23))))
+        n = b.sub(n, b.select(tiny, self.integer(23), self.integer(0)))
+        f = b.fsub(mantissa, self.number(1.0))
+        square = b.fmul(f, f)
+        rest = b.fmul(b.fmul(square, f), self.polynomial(f, LOG))
+        exponent = b.sitofp(n, self.floats)
+        result = self.fma(exponent, self.number(-2.12194440e-4), rest)
+        result = self.fma(square, self.number(-0.5), result)
+        result = self.fma(exponent, self.number(0.693359375), b.fadd(result, f))
+        result = b.select(self.less(x, self.number(0.0)), self.number(math.nan), result)
+        zero = b.fcmp_ordered("==", x, self.number(0.0))
+        result = b.select(zero, self.number(-math.inf), result)
+        # Infinity and NaN are their own logarithms.
+        finite = self.less(x, self.number(math.inf))
+        return b.select(finite, result, x)
+
+    def sigmoid(self, x: Value) -> Value:
+        """1 / (1 + e⁻ˣ)."""
+        one = self.number(1.0)
+        return self.b.fdiv(one, self.b.fadd(one, self.exp(self.b.fneg(x))))
+
+    def tanh(self, x: Value) -> Value:
+        """A polynomial near 0, and 1 − 2/(e²ˣ + 1) elsewhere."""
+        b = self.b
+        square = b.fmul(x, x)
+        near = self.fma(b.fmul(square, self.polynomial(square, TANH)), x, x)
+        power = self.exp(b.fmul(self.absolute(x), self.number(2.0)))
+        far = b.fdiv(self.number(2.0), b.fadd(power, self.number(1.0)))
+        far = self.intrinsic("copysign", b.fsub(self.number(1.0), far), x)
+        return b.select(self.less(self.absolute(x), self.number(0.625)), near, far)
+
+    def softplus(self, x: Value) -> Value:
+        """max(x, 0) + log(1 + e) with e = exp(−|x|); Kahan's correction keeps small e."""
+        b, one = self.b, self.number(1.0)
+        e = self.exp(b.fneg(self.absolute(x)))
+        u = b.fadd(one, e)
+        log = b.fdiv(b.fmul(self.log(u), e), b.fsub(u, one))
+        log = b.select(b.fcmp_ordered("==", u, one), e, log)
+        return b.fadd(self.maximum(x, self.number(0.0)), log)
+
+    def erf(self, x: Value) -> Value:
+        """x·P(x²) up to 1; 1 − exp(−x²)·Q(1/x)/x up to 4; beyond it is 1 in float32."""
+        b = self.b
+        near = b.fmul(x, self.polynomial(b.fmul(x, x), ERF_NEAR))
+        size = self.minimum(self.maximum(self.absolute(x), self.number(1.0)), self.number(4.0))
+        inverse = b.fdiv(self.number(1.0), size)
+        tail = b.fmul(self.exp(b.fneg(b.fmul(size, size))), inverse)
+        tail = b.fmul(tail, self.polynomial(inverse, ERFCX))
+        far = self.intrinsic("copysign", b.fsub(self.number(1.0), tail), x)
+        return b.select(self.less(self.number(1.0), self.absolute(x)), far, near)
+
+    def gelu(self, x: Value) -> Value:
+        """x·Φ(x)."""
+        b = self.b
+        phi = b.fadd(self.number(1.0), self.erf(b.fmul(x, self.number(math.sqrt(0.5)))))
+        return b.fmul(b.fmul(x, self.number(0.5)), phi)
+
+    def selu(self, x: Value) -> Value:
+        """λx, or λα(eˣ − 1) below 0."""
+        b = self.b
+        scale, alpha = self.number(ops.SELU_SCALE), self.number(ops.SELU_SCALE * ops.SELU_ALPHA)
+        near = self.fma(b.fmul(x, x), self.polynomial(x, EXPM1), x)
+        far = b.fsub(self.exp(x), self.number(1.0))
+        below = b.fmul(alpha, b.select(self.less(x, self.number(-0.5)), far, near))
+        return b.select(self.less(self.number(0.0), x), b.fmul(scale, x), below)
+
+    def power(self, x: Value, y: Value) -> Value:
+        """xʸ = exp(y·log|x|), with the sign of xʸ for whole y, and NaN for other y below 0."""
+        b = self.b
+        size = self.exp(b.fmul(y, self.log(self.absolute(x))))
+        whole = b.fcmp_ordered("==", self.intrinsic("floor", y), y)
+        half = b.fmul(y, self.number(0.5))
+        odd = b.fcmp_ordered("!=", self.intrinsic("floor", half), half)
+        signed = b.select(odd, b.fneg(size), size)
+        signed = b.select(whole, signed, self.number(math.nan))
+        result = b.select(self.less(x, self.number(0.0)), signed, size)
+        zero = b.fcmp_ordered("==", y, self.number(0.0))
+        return b.select(zero, self.number(1.0), result)
+
+    def compare(self, sign: str, x: Value, y: Value) -> Value:
+        """A comparison of floats, whole numbers, or truth values."""
+        if x.type == self.floats:
+            return self.b.fcmp_ordered(sign, x, y)
+        if x.type == self.bools:
+            return self.b.icmp_unsigned(sign, x, y)
+        return self.b.icmp_signed(sign, x, y)
+
+
+def _float32(value: float) -> float:
+    import struct
+
+    if math.isfinite(value):
+        value = struct.unpack("f", struct.pack("f", value))[0]
+    return value
+
+
+EMITTERS: dict[Op, Callable[..., Value]] = {
+    ops.add: lambda e, x, y: e.b.fadd(x, y),
+    ops.subtract: lambda e, x, y: e.b.fsub(x, y),
+    ops.multiply: lambda e, x, y: e.b.fmul(x, y),
+    ops.divide: lambda e, x, y: e.b.fdiv(x, y),
+    ops.power: Emitter.power,
+    ops.negative: lambda e, x: e.b.fneg(x),
+    ops.reciprocal: lambda e, x: e.b.fdiv(e.number(1.0), x),
+    ops.exp: Emitter.exp,
+    ops.log: Emitter.log,
+    ops.sqrt: lambda e, x: e.intrinsic("sqrt", x),
+    ops.absolute: Emitter.absolute,
+    ops.maximum: Emitter.maximum,
+    ops.minimum: Emitter.minimum,
+    ops.greater: lambda e, x, y: e.compare(">", x, y),
+    ops.greater_equal: lambda e, x, y: e.compare(">=", x, y),
+    ops.equal: lambda e, x, y: e.compare("==", x, y),
+    ops.where: lambda e, c, x, y: e.b.select(c, x, y),
+    ops.stop_gradient: lambda e, x: x,
+    ops.relu: lambda e, x: e.maximum(x, e.number(0.0)),
+    ops.leaky_relu: lambda e, x, slope: e.b.select(e.less(e.number(0.0), x), x, e.b.fmul(slope, x)),
+    ops.sigmoid: Emitter.sigmoid,
+    ops.tanh: Emitter.tanh,
+    ops.softplus: Emitter.softplus,
+    ops.silu: lambda e, x: e.b.fmul(x, e.sigmoid(x)),
+    ops.erf: Emitter.erf,
+    ops.gelu: Emitter.gelu,
+    ops.selu: Emitter.selu,
+}
+"""What each elementwise op is in LLVM IR: (emitter, *operands) → value."""

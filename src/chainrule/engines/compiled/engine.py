@@ -1,0 +1,40 @@
+"""The compiled engine: state in native memory, programs as machine code."""
+
+import numpy as np
+
+from ...errors import InputError
+from ...graph import shape as shapes
+from ...graph.tensor import Array, Tensor
+from ..program import Feed, Outputs, Program
+from .kernels import space_of
+from .memory import allocate, elements
+from .native_program import NativeProgram
+
+
+class CompiledEngine:
+    """Runs programs as machine code, in float32."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        if dtype != "float32":
+            raise InputError(f"engine 'compiled' computes in float32: dtype is {dtype!r}")
+        self._memory: dict[Tensor, Array] = {}
+        self._programs: dict[Program, NativeProgram] = {}
+
+    def read(self, leaf: Tensor) -> Array:
+        """A copy of the value of a state leaf."""
+        values = elements(self._memory[leaf], space_of(leaf), 0)
+        return values.reshape(shapes.resolve(leaf.shape, None)).copy()
+
+    def write(self, leaf: Tensor, value: Array) -> None:
+        """Set the value of a state leaf, rounded to float32."""
+        space = space_of(leaf)
+        if leaf not in self._memory:
+            self._memory[leaf] = allocate(space, 0)
+        held = elements(self._memory[leaf], space, 0)
+        held[:] = np.asarray(value, np.float32).reshape(held.shape)
+
+    def run(self, program: Program, feed: Feed) -> Outputs:
+        """Run the program over the rows of the feed, updating the memory at every step."""
+        if program not in self._programs:
+            self._programs[program] = NativeProgram(program)
+        return self._programs[program].run(self._memory, feed)

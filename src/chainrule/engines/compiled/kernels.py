@@ -1,0 +1,145 @@
+"""Kernels: what a program does, as loops over buffers.
+
+A kernel is a `Loop` over a space of rows and columns, whose body is fused elementwise work, or a
+`Product` of matrices, or a `Turn` (a transposed copy). A value lies in memory as a matrix: [F] is
+one row; [N] and [N, 1] are one column, which is walked like a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...graph import ops
+from ...graph.shape import Dim, N
+from ...graph.tensor import DType, Tensor
+
+Over = Literal["nothing", "columns", "rows", "all"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The rows and columns that a loop goes through; N stands for the rows of the batch."""
+
+    rows: Dim
+    columns: Dim
+
+    def __str__(self) -> str:
+        return f"{self.rows} × {self.columns}"
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """A place in memory for a value: slot number, logical space, and what it counts in."""
+
+    slot: int
+    space: Space
+    dtype: DType
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name or 'b'}{self.slot}"
+
+
+@dataclass(frozen=True, eq=False)
+class Sink:
+    """What a loop does with a value: store it, or reduce it over the rows or columns first."""
+
+    action: Literal["store", "sum", "max", "argmax", "scatter"]
+    over: Over
+    value: Tensor
+    into: Buffer
+    index: Buffer | None = None
+
+
+@dataclass(eq=False)
+class Loop:
+    """Fused elementwise work: values are loaded, computed and sunk, element by element."""
+
+    space: Space
+    loads: dict[Tensor, Buffer] = field(default_factory=dict)
+    body: dict[Tensor, None] = field(default_factory=dict)
+    sinks: list[Sink] = field(default_factory=list)
+
+    @property
+    def reads(self) -> list[Buffer]:
+        """The buffers that it reads."""
+        return [*self.loads.values(), *(sink.index for sink in self.sinks if sink.index)]
+
+    def __str__(self) -> str:
+        names = {tensor: str(buffer) for tensor, buffer in self.loads.items()}
+        for tensor in self.body:
+            sources = map(source_of, tensor.inputs)
+            operands = " ".join(names.get(x, x.name or x.op.name) for x in sources)
+            names[tensor] = f"({tensor.op.name} {operands})"
+        sinks = "; ".join(
+            f"{sink.into} = {sink.action}{'' if sink.over == 'nothing' else f' over {sink.over}'} "
+            f"{names.get(sink.value, sink.value.name or sink.value.op.name)}"
+            for sink in self.sinks
+        )
+        return f"loop {self.space}: {sinks}"
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """into = a @ b, or aᵀ @ b where `turned`."""
+
+    a: Buffer
+    b: Buffer
+    into: Buffer
+    turned: bool
+
+    @property
+    def reads(self) -> list[Buffer]:
+        """The buffers that it reads."""
+        return [self.a, self.b]
+
+    def __str__(self) -> str:
+        return f"product {self.into} = {self.a}{'ᵀ' if self.turned else ''} @ {self.b}"
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """into = aᵀ."""
+
+    a: Buffer
+    into: Buffer
+
+    @property
+    def reads(self) -> list[Buffer]:
+        """The buffers that it reads."""
+        return [self.a]
+
+    def __str__(self) -> str:
+        return f"turn {self.into} = {self.a}ᵀ"
+
+
+Kernel = Loop | Product | Turn
+
+
+def space_of(node: Tensor) -> Space:
+    """The matrix that a value lies in memory as."""
+    match node.shape:
+        case ():
+            return Space(1, 1)
+        case (n,) if n is N:
+            return Space(N, 1)
+        case (n,):
+            return Space(1, n)
+        case (n, m):
+            return Space(n, m)
+    raise NotImplementedError(f"{node!r} has more than two axes")
+
+
+def source_of(node: Tensor) -> Tensor:
+    """What a view looks at, where each element keeps its row and column, or is stretched."""
+    while node.op is ops.broadcast_to or (
+        node.op in (ops.squeeze, ops.expand_dims) and space_of(node) == space_of(node.inputs[0])
+    ):
+        node = node.inputs[0]
+    return node
+
+
+def walked(space: Space) -> Space:
+    """How a loop walks a space: a single column is walked like a row."""
+    return Space(1, space.rows) if space.columns == 1 else space

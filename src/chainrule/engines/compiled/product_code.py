@@ -1,0 +1,112 @@
+"""LLVM IR for a product of matrices: tiles of the result are held in registers.
+
+A tile has `rows` rows of two vectors. For each k it takes two vectors of b and, for each row, one
+number of a in every lane: 2·rows multiply-adds for rows + 2 loads. With 12 rows of AVX-512, or 6 of
+AVX2, the sums and what they need just fit the registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from .build import integer, load_at, load_vector, loop, splat, store_vector, variable
+from .emit import Emitter
+from .loop_code import SIGNATURE
+
+UNROLL = 4
+"""Steps of k a time round, which hides the cost of the loop's own instructions."""
+
+
+def write_product(module: ir.Module, name: str, turned: bool, lanes: int, rows: int) -> None:
+    """A function that multiplies matrices; its numbers say where they lie, and their lengths."""
+    _ProductCode(module, name, turned, lanes, rows)
+
+
+class _ProductCode:
+    NUMBERS = ("a", "a stride", "b", "b stride", "into", "into stride", "m", "k", "n")
+
+    def __init__(self, module: ir.Module, name: str, turned: bool, lanes: int, rows: int) -> None:
+        self.turned, self.lanes, self.tile_rows = turned, lanes, rows
+        self.function = ir.Function(module, SIGNATURE, name)
+        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.e = Emitter(self.b, lanes)
+        self._write()
+
+    def _write(self) -> None:
+        b = self.b
+        slots, numbers, batch, _, _ = self.function.args
+        n = {name: load_at(b, numbers, integer(i)) for i, name in enumerate(self.NUMBERS)}
+        for name in ("a", "b", "into"):
+            n[name] = load_at(b, slots, n[name])
+        for name in ("m", "k", "n"):
+            n[name] = b.select(b.icmp_signed("<", n[name], integer(0)), batch, n[name])
+        self.n = n
+        vectors = b.sdiv(b.add(n["n"], integer(self.lanes - 1)), integer(self.lanes))
+        pairs = b.mul(b.sdiv(vectors, integer(2)), integer(2))
+        with loop(b, integer(0), pairs, 2) as vector:
+            self._panel(b.mul(vector, integer(self.lanes)), 2)
+        with b.if_then(b.icmp_signed("<", pairs, vectors)):
+            self._panel(b.mul(pairs, integer(self.lanes)), 1)
+        b.ret_void()
+
+    def _panel(self, column: Any, vectors: int) -> None:
+        """All rows of the result for some columns. The last tile overlaps the one before it."""
+        b, m, height = self.b, self.n["m"], integer(self.tile_rows)
+        with b.if_else(b.icmp_signed("<", m, height)) as (few, many):
+            with few, loop(b, integer(0), m) as row:
+                self._tile(row, column, 1, vectors)
+            with many, loop(b, integer(0), m, self.tile_rows) as row:
+                last = b.sub(m, height)
+                start = b.select(b.icmp_signed(">", row, last), last, row)
+                self._tile(start, column, self.tile_rows, vectors)
+
+    def _tile(self, row: Any, column: Any, height: int, vectors: int) -> None:
+        b, n = self.b, self.n
+        tall, step = (integer(1), n["a stride"]) if self.turned else (n["a stride"], integer(1))
+        bases = [b.gep(n["a"], [b.mul(b.add(row, integer(i)), tall)]) for i in range(height)]
+        sums = [variable(b, self.e.number(0.0)) for _ in range(height * vectors)]
+        unrolled = b.mul(b.sdiv(n["k"], integer(UNROLL)), integer(UNROLL))
+        with loop(b, integer(0), unrolled, UNROLL) as k:
+            for i in range(UNROLL):
+                self._add_products(b.add(k, integer(i)), column, bases, step, sums, vectors)
+        with loop(b, unrolled, n["k"]) as k:
+            self._add_products(k, column, bases, step, sums, vectors)
+        for i in range(height):
+            start = b.add(b.mul(b.add(row, integer(i)), n["into stride"]), column)
+            for j in range(vectors):
+                at = b.add(start, integer(j * self.lanes))
+                store_vector(b, b.load(sums[i * vectors + j]), n["into"], at)
+
+    def _add_products(
+        self, k: Any, column: Any, bases: list[Any], step: Any, sums: list[Any], vectors: int
+    ) -> None:
+        b, n = self.b, self.n
+        start = b.add(b.mul(k, n["b stride"]), column)
+        right = [
+            load_vector(b, n["b"], b.add(start, integer(j * self.lanes)), self.e.floats)
+            for j in range(vectors)
+        ]
+        offset = b.mul(k, step)
+        for i, base in enumerate(bases):
+            left = splat(b, load_at(b, base, offset), self.lanes)
+            for j in range(vectors):
+                place = sums[i * vectors + j]
+                b.store(self.e.fma(left, right[j], b.load(place)), place)
+
+
+def write_turn(module: ir.Module, name: str) -> None:
+    """into = aᵀ, element by element."""
+    function = ir.Function(module, SIGNATURE, name)
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    slots, numbers, batch, _, _ = function.args
+    a, a_stride, into, into_stride, rows, columns = (
+        load_at(b, numbers, integer(i)) for i in range(6)
+    )
+    a, into = load_at(b, slots, a), load_at(b, slots, into)
+    rows, columns = (b.select(b.icmp_signed("<", n, integer(0)), batch, n) for n in (rows, columns))
+    with loop(b, integer(0), columns) as j, loop(b, integer(0), rows) as i:
+        value = load_at(b, a, b.add(b.mul(i, a_stride), j))
+        b.store(value, b.gep(into, [b.add(b.mul(j, into_stride), i)]))
+    b.ret_void()

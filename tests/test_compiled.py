@@ -1,0 +1,427 @@
+"""The compiled engine against the reference, which is its specification."""
+
+import ctypes
+import mmap
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.engines.compiled import memory, native
+from chainrule.engines.compiled.emit import EMITTERS
+from chainrule.engines.compiled.engine import CompiledEngine
+from chainrule.engines.compiled.lower import lower
+from chainrule.engines.compiled.simplify import simplify
+from chainrule.engines.program import Feed, Program
+from chainrule.engines.reference import ReferenceEngine
+from chainrule.graph import ops
+from chainrule.graph.evaluate import evaluate
+from chainrule.nn.build import ACTIVATIONS
+from chainrule.spec import KINDS
+
+LANES = native.host().lanes
+ELEMENTWISE = [op for op in cr.OPS.values() if op.elementwise and op is not ops.stop_gradient]
+
+
+def both(outputs, data, updates=None, state=None, batch_size=7, **feed):
+    """What the two engines put out, and the state after, for the same program and feed."""
+    program = Program(outputs, updates or {})
+    results = []
+    for engine in (ReferenceEngine("float32"), CompiledEngine("float32")):
+        for leaf, value in (state or {}).items():
+            engine.write(leaf, value)
+        found = engine.run(program, Feed(data, batch_size, **feed))
+        results.append(found | {leaf: engine.read(leaf) for leaf in updates or {}})
+    return results
+
+
+def assert_same(results, tolerance=5e-6):
+    reference, compiled = results
+    for name, expected in reference.items():
+        scale = max(1.0, np.abs(expected[np.isfinite(expected)]).max(initial=0.0))
+        np.testing.assert_allclose(
+            compiled[name], expected, rtol=tolerance, atol=tolerance * scale, err_msg=str(name)
+        )
+
+
+def test_every_elementwise_op_has_code():
+    assert {op.name for op in EMITTERS} == {op.name for op in cr.OPS.values() if op.elementwise}
+
+
+def values(domain, shape, random):
+    low, high = max(domain[0], -6.0), min(domain[1], 6.0)
+    return random.uniform(low + 1e-3, high, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("columns", [1, LANES - 1, LANES, LANES + 1, 2 * LANES + 1])
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
+def test_elementwise_ops(op, columns):
+    """With all operands of a width, and with the second one a row, a column, or a scalar."""
+    random = np.random.default_rng(0)
+    arity = len(op.takes)
+    for other in ((columns,), (1,), (), None):
+        leaves, data, state = [], {}, {}
+        for i, domain in enumerate(op.domain):
+            if i == 0 or other is None:
+                leaf = cr.batch(columns)
+                data[leaf] = values(domain, (17, columns), random)
+            else:
+                leaf = cr.state(np.zeros(other), name="s")
+                state[leaf] = values(domain, other, random)
+            leaves.append(leaf > 0.5 if op.takes[i] == "bool" else leaf)
+        y = op(*leaves)
+        y = cr.where(y, 1.0, 0.0) if y.dtype == "bool" else y
+        assert_same(both({"y": y}, data, state=state))
+        if arity == 1:
+            break
+
+
+EXTREMES = np.array(
+    [[0.0, -0.0, 1e-30, -1e-30, 1e-38, 88.0, -88.0, 120.0, -120.0, 1e30, -1e30, np.inf, -np.inf,
+      np.nan, 1.0, -1.0, 0.625, 0.6251, 3.99, 4.01]], np.float32
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in ELEMENTWISE if len(op.takes) == 1], ids=lambda o: o.name
+)
+def test_extreme_values(op):
+    x = cr.batch(EXTREMES.shape[1])
+    reference, compiled = both({"y": op(x)}, {x: EXTREMES})
+    # Below 1e-37 the compiled engine may give 0; at infinity, silu is NaN in NumPy's formula.
+    a, b = reference["y"], compiled["y"]
+    np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+    np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-37)
+
+
+def test_powers_of_negative_numbers():
+    x, y = cr.batch(3), cr.batch(3, name="y")
+    data = {
+        x: np.float32([[-2.0, -2.0, 0.0], [-2.0, 4.0, 3.0]]),
+        y: np.float32([[3.0, 2.0, 0.0], [0.5, 0.5, -1.0]]),
+    }
+    reference, compiled = both({"y": x**y}, data)
+    np.testing.assert_allclose(compiled["y"], reference["y"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 11, 12, 13, 25])
+@pytest.mark.parametrize("width", [1, 2, LANES - 1, LANES, LANES + 1, 2 * LANES + 1, 3 * LANES])
+def test_products_reductions_and_views(rows, width):
+    """Row counts and widths around every edge of the tiles."""
+    random = np.random.default_rng(width)
+    x, W, V = cr.batch(5), cr.state(np.zeros((5, width))), cr.state(np.zeros((width, 3)))
+    h = x @ W
+    outputs = {
+        "h": h,
+        "y": h @ V,
+        "back": (h @ V) @ V.T,
+        "rows": h.sum(axis=1),
+        "largest": h.max(axis=1, keepdims=True),
+        "log": h.logsumexp(axis=1),
+        "first": ops.argmax(h, axis=1),
+        "total": (h * h).sum(),
+        "peak": h.max(),
+        "mean": h.mean(),
+    }
+    updates = {
+        W: x.T @ h,
+        V: (h.T @ (h @ V)) + cr.sqrt((h * h).sum(axis=0)).mean(),
+    }
+    columns = cr.state(np.zeros(width), name="columns")
+    updates[columns] = h.sum(axis=0) + h.max(axis=0) + h.logsumexp(axis=0) + V.sum(axis=1)
+    state = {leaf: random.normal(size=leaf.shape) * 0.3 for leaf in updates}
+    data = {x: random.normal(size=(rows, 5)).astype(np.float32)}
+    assert_same(both(outputs, data, updates, state, batch_size=rows), 1e-5)
+
+
+@pytest.mark.parametrize("rows", [3, 20])
+def test_embeddings(rows):
+    random = np.random.default_rng(0)
+    table, index = cr.state(np.zeros((6, 10))), cr.batch(dtype="int")
+    row = cr.take(table, index)
+    updates = {table: table - 0.1 * cr.grad((row * row).sum(), [table])[0]}
+    data = {index: random.integers(0, 6, rows)}
+    state = {table: random.normal(size=(6, 10))}
+    assert_same(both({"row": row}, data, updates, state))
+
+
+def test_random_numbers_are_the_same_bits():
+    x = cr.batch(37)
+    seed, step = (cr.scalar(0, name=n, dtype="int") for n in ("seed", "step"))
+    u = cr.uniform(seed, step, stream=3, shape=x.shape)
+    v = cr.uniform(seed, step, stream=4, shape=(x.shape[0],))
+    scalars = {seed: 4294967295, step: np.arange(5)}
+    data = {x: np.zeros((33, 37), np.float32)}
+    reference, compiled = both({"u": u + 0.0 * x, "v": v * 1.0}, data, scalars=scalars)
+    assert np.array_equal(reference["u"], compiled["u"])
+    assert np.array_equal(reference["v"], compiled["v"])
+
+
+def test_all_updates_happen_at_once():
+    a, b, c = (cr.state([x, x + 1]) for x in (1.0, 3.0, 5.0))
+    x = cr.batch(2)
+    updates = {a: b, b: a, c: a + b}
+    state = {a: [1, 2], b: [3, 4], c: [5, 6]}
+    for rows in (1, 2, 3):
+        data = {x: np.zeros((rows, 2), np.float32)}
+        assert_same(both({"x": x * 1.0}, data, updates, state, batch_size=1))
+
+
+# Whole trainers -----------------------------------------------------------------------------
+
+
+def rows(n=70, features=7, kind="class", columns=5):
+    random = np.random.default_rng(n + features)
+    X = random.normal(size=(n, features))
+    if kind == "class":
+        return X, random.integers(0, columns, n)
+    if kind == "binary":
+        return X, random.integers(0, 2, (n, columns))
+    return X, random.normal(size=(n, columns))
+
+
+def assert_trains_alike(make, X, y, tolerance=2e-4, batch_size=32, **fit):
+    found = []
+    for engine in ("reference", "compiled"):
+        t = make(engine)
+        history = t.fit(X, y, epochs=2, batch_size=batch_size, validation_data=(X, y), **fit)
+        scores = [history[name] for name in history if name != "seconds"]
+        found.append((t.weights(), np.array(scores), t.predict(X)))
+    for name, expected in found[0][0].items():
+        scale = np.abs(expected).max() + 1e-2
+        np.testing.assert_allclose(found[1][0][name], expected, atol=tolerance * scale, rtol=0)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=tolerance)
+    np.testing.assert_allclose(found[1][2], found[0][2], rtol=0, atol=tolerance * 5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=lambda kind: kind.__name__)
+def test_activations(activation):
+    def make(engine):
+        net = nn.Sequential(nn.Affine(7, 33), activation(), nn.Affine(33, 5), nn.Softmax())
+        return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(lr=0.05), engine=engine)
+
+    assert_trains_alike(make, *rows())
+
+
+OPTIMIZERS = [
+    k for k in KINDS.values() if issubclass(k, optim.Optimizer) and k is not optim.Optimizer
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda kind: kind.__name__)
+def test_optimizers_with_all_there_is_around_them(optimizer):
+    # No bias before batch norm: its gradient is rounding noise, which Adam would magnify.
+    def make(engine):
+        net = nn.Sequential(
+            nn.Rescale(0.5),
+            nn.Affine(7, 20, bias=False),
+            nn.BatchNorm(20),
+            nn.Tanh(),
+            nn.Dropout(0.3),
+            nn.Residual(nn.Sequential(nn.Affine(20, 20), nn.ReLU())),
+            lambda x: x * cr.sigmoid(1.5 * x),
+            nn.Affine(20, 5),
+        )
+        return cr.Trainer(
+            net,
+            nn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weight=[1, 2, 3, 1, 1]),
+            optimizer(lr=optim.Warmup(1, optim.Cosine(0.005))),
+            weight_decay=0.0 if optimizer is optim.AdamW else optim.Decoupled(0.01),
+            clip_norm=1.0,
+            engine=engine,
+        )
+
+    weight = np.random.default_rng(0).random(70)
+    assert_trains_alike(make, *rows(), sample_weight=weight)
+
+
+LOSSES = [
+    k for k in KINDS.values() if issubclass(k, nn.Loss) and k.__module__.startswith("chainrule")
+]
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 70])
+@pytest.mark.parametrize("columns", [1, 2, 17])
+@pytest.mark.parametrize("features", [1, 3, 33])
+@pytest.mark.parametrize(
+    "loss", [k for k in LOSSES if k is not nn.Loss], ids=lambda kind: kind.__name__
+)
+def test_losses_at_all_shapes(loss, features, columns, batch_size):
+    if loss.target == "class" and columns == 1:
+        pytest.skip("one class is none")
+
+    def make(engine):
+        net = nn.Sequential(nn.Affine(features, 9), nn.Tanh(), nn.Affine(9, columns))
+        return cr.Trainer(net, loss(), optim.Momentum(lr=0.01), engine=engine)
+
+    assert_trains_alike(make, *rows(70, features, loss.target, columns), batch_size=batch_size)
+
+
+def test_probability_targets_and_bytes():
+    X = np.random.default_rng(0).integers(0, 256, (50, 9), dtype=np.uint8)
+    T = np.random.default_rng(1).dirichlet(np.ones(4), 50)
+
+    def make(engine):
+        net = nn.Sequential(nn.Rescale(1 / 255), nn.Affine(9, 4))
+        return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(), engine=engine)
+
+    assert_trains_alike(make, X, T)
+
+
+def test_divergence_stops_at_the_same_step():
+    X, y = rows()
+    messages = []
+    for engine in ("reference", "compiled"):
+        net = nn.Sequential(nn.Affine(7, 5))
+        rate = optim.Piecewise(((0.0, 0.1), (1.0, 0.1), (1.001, 1e38)))
+        t = cr.Trainer(net, nn.MeanSquaredError(), optim.SGD(lr=rate), engine=engine)
+        with pytest.raises(cr.TrainingError) as error:
+            t.fit(X, np.eye(5)[y], epochs=5, batch_size=10)
+        messages.append(str(error.value).split("; the last")[0].split("finite loss")[0])
+        assert all(np.isfinite(value).all() for value in t.weights().values())
+    assert messages[0] == messages[1]
+
+
+def test_a_saved_model_goes_on_exactly(tmp_path):
+    X, y = rows()
+
+    def make():
+        net = nn.Sequential(nn.Affine(7, 20), nn.BatchNorm(20), nn.ReLU(), nn.Affine(20, 5))
+        return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Adam(), engine="compiled")
+
+    whole, part = make(), make()
+    whole.fit(X, y, epochs=4)
+    part.fit(X, y, epochs=2)
+    part.save(tmp_path / "net.safetensors")
+    back = cr.load(tmp_path / "net.safetensors")
+    back.fit(X, y, epochs=2)
+    assert all(np.array_equal(a, back.weights()[n]) for n, a in whole.weights().items())
+    assert np.array_equal(whole.predict(X), back.predict(X))
+
+
+# Random graphs ------------------------------------------------------------------------------
+
+UNARY = [ops.tanh, ops.sigmoid, ops.relu, ops.negative, ops.softplus, ops.gelu, ops.absolute]
+BINARY = [ops.add, ops.subtract, ops.multiply, ops.maximum, ops.minimum]
+
+
+class Graph(tuple):
+    """Shown in short, for the sake of hypothesis."""
+
+    def __repr__(self):
+        return str(Program(*self[:2]))
+
+
+@st.composite
+def graphs(draw):
+    """A program over random nodes, with gradients of their mean as updates."""
+    width = draw(st.sampled_from([1, 2, LANES, LANES + 3]))
+    x = cr.batch(width)
+    W, b = cr.parameter(np.zeros((width, width))), cr.parameter(np.zeros(width))
+    nodes = [x, x @ W + b]
+    for _ in range(draw(st.integers(1, 10))):
+        pick = st.sampled_from(nodes)
+        kind = draw(st.sampled_from(["unary", "binary", "product", "rows", "columns"]))
+        if kind == "unary":
+            nodes.append(draw(st.sampled_from(UNARY))(draw(pick)))
+        elif kind == "binary":
+            nodes.append(draw(st.sampled_from(BINARY))(draw(pick), draw(pick)))
+        elif kind == "product":
+            nodes.append(ops.tanh(draw(pick) @ W))
+        elif kind == "rows":
+            nodes.append(draw(pick) - draw(pick).mean(axis=0))
+        else:
+            nodes.append(draw(pick) - draw(pick).logsumexp(axis=1, keepdims=True))
+    y = nodes[-1]
+    loss = ops.tanh(y).mean()
+    dW, db = cr.grad(loss, [W, b])
+    return Graph(({"y": y, "loss": loss}, {W: W - dW, b: b - db}, x))
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(), st.integers(1, 30), st.integers(0, 2**16))
+def test_random_graphs(graph, n, seed):
+    outputs, updates, x = graph
+    random = np.random.default_rng(seed)
+    state = {leaf: random.normal(size=leaf.shape) * 0.5 for leaf in updates}
+    data = {x: random.normal(size=(n, x.shape[1])).astype(np.float32)}
+    assert_same(both(outputs, data, updates, state, batch_size=max(1, n // 2)), 1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(), st.integers(0, 2**16))
+def test_simplified_graphs_mean_the_same(graph, seed):
+    outputs, updates, x = graph
+    random = np.random.default_rng(seed)
+    given = {leaf: random.normal(size=leaf.shape) for leaf in updates}
+    given[x] = random.normal(size=(4, x.shape[1]))
+    results = [*outputs.values(), *updates.values()]
+    for a, b in zip(evaluate(results, given), evaluate(simplify(results), given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+# Memory -------------------------------------------------------------------------------------
+
+
+def guarded(before):
+    """An allocator whose memory ends, or begins, at a page that may not be touched."""
+    libc, page, kept = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE, []
+
+    def allocate(space, capacity):
+        size = memory_size(space, capacity)
+        inside = -(-size * 4 // page) * page
+        area = mmap.mmap(-1, inside + 2 * page)
+        kept.append(area)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(area))
+        for edge in (start, start + page + inside):
+            assert libc.mprotect(ctypes.c_void_p(edge), page, 0) == 0
+        offset = page if before else page + inside - size * 4
+        return np.frombuffer(area, np.float32, size, offset)
+
+    return allocate
+
+
+def memory_size(space, capacity):
+    rows, columns = (memory.length(n, capacity) for n in (space.rows, space.columns))
+    return rows * memory.stride(columns) + LANES
+
+
+@pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("width", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 1])
+@pytest.mark.parametrize("batch_size", [1, 11, 12, 13, 25])
+def test_no_kernel_touches_what_is_not_its_own(monkeypatch, before, width, batch_size):
+    for module in ("engine", "native_program"):
+        monkeypatch.setattr(f"chainrule.engines.compiled.{module}.allocate", guarded(before))
+
+    def make(engine):
+        net = nn.Sequential(
+            nn.Affine(3, width),
+            nn.BatchNorm(width),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Affine(width, 2),
+        )
+        return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Adam(), engine="compiled")
+
+    X, y = rows(27, 3, columns=2)
+    make("compiled").fit(X, y, epochs=1, batch_size=batch_size)
+
+
+# What it looks like -------------------------------------------------------------------------
+
+
+def test_one_loop_for_what_can_be_one():
+    """An affine layer and ReLU are a product and a loop; a loss of one column is one more."""
+    net = nn.Sequential(nn.Affine(784, 50), nn.ReLU(), nn.Affine(50, 1, bias=False))
+    x, t = cr.batch(784), cr.batch(1, name="t")
+    loss = nn.MeanSquaredError().rows(net(x), t).sum()
+    kernels = str(lower(simplify([loss]), {})).splitlines()
+    assert [kernel.split(":")[0].split(" b")[0] for kernel in kernels] == [
+        "product",
+        "loop N × 50",
+        "loop 1 × N",
+    ]
