@@ -30,7 +30,7 @@ def both(outputs, data, updates=None, state=None, batch_size=7, **feed):
     """What the two engines put out, and the state after, for the same program and feed."""
     program = Program(outputs, updates or {})
     results = []
-    for engine in (ReferenceEngine("float32"), CompiledEngine("float32")):
+    for engine in (ReferenceEngine("float32"), CompiledEngine()):
         for leaf, value in (state or {}).items():
             engine.write(leaf, value)
         found = engine.run(program, Feed(data, batch_size, **feed))

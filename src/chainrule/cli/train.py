@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from .. import nn, optim
 from ..data.source import Dataset, open_source
 from ..data.split import Split, hold_out
+from ..engines.choose import ENGINES
 from ..errors import InputError, TrainingError
 from ..files import check_readable, check_writable
 from ..limits import Count, NotNegative, Positive, Share
@@ -16,7 +17,7 @@ from ..nn.build import ACTIVATIONS, multilayer
 from ..nn.initial import NAMED
 from ..training.early_stopping import EarlyStopping
 from ..training.model_file import load
-from ..training.trainer import ENGINES, Interrupted, Trainer
+from ..training.trainer import Interrupted, Trainer
 from .options import Limited, Widths, common, print_json
 from .progress import EpochTable
 
@@ -102,7 +103,7 @@ FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "
     type=Limited(Count),
     help="Stop when the validation loss is no better for so many epochs.",
 )
-@click.option("--engine", type=click.Choice(list(ENGINES)), default="reference", show_default=True)
+@click.option("--engine", type=click.Choice(ENGINES), default="compiled", show_default=True)
 @click.option("--resume", type=click.Path(), help="A model file to train on from.")
 @click.option("--out", type=click.Path(), help="The model file; default: SOURCE.safetensors.")
 @common
@@ -215,7 +216,7 @@ def _fresh(
     clip_norm: float | None,
     seed: int,
     threads: int | None,
-    engine: str,
+    engine: Literal["compiled", "reference"],
     **net: Any,
 ) -> Trainer:
     """A trainer for a new network that the options describe."""

@@ -48,6 +48,7 @@ class Plan:
         self.size = len(order)
         self.leaves = {node: place[node] for node in order if node.op.numpy is None}
         self.outputs = [place[node] for node in outputs]
+        kept = set(self.outputs)
         self.instructions = [
             Instruction(
                 node,
@@ -61,7 +62,7 @@ class Plan:
                 tuple(
                     place[x]
                     for x in dict.fromkeys(node.inputs)
-                    if last_use[x] is node and place[x] not in self.outputs
+                    if last_use[x] is node and place[x] not in kept
                 ),
             )
             for node in order
@@ -124,13 +125,16 @@ def evaluate(
     """
     plan = Plan(outputs, dtype)
     values, rows = {}, None
-    for leaf in plan.leaves:
+    # A batch that is given tells how many rows there are, also to a graph that does not read it.
+    for leaf in dict.fromkeys([*plan.leaves, *given]):
         if leaf.op is rows_op:
             continue
         value = np.asarray(given[leaf] if leaf in given else initial_value(leaf))
+        if leaf.dtype == "int" and value.dtype.kind not in "iu":
+            raise InputError(f"{leaf.op.name} {leaf.name} is {value.dtype}, expected whole numbers")
         rows = matched_rows(leaf, value, rows)
         values[leaf] = value
-    return plan.run(values, rows)
+    return [value.copy() for value in plan.run(values, rows)]
 
 
 def initial_value(leaf: Tensor) -> Any:

@@ -1,13 +1,14 @@
 """The leaves of a graph: values that come from outside."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, ShapeError
 from ..limits import Count, check
-from .shape import N, Shape, resolve
+from .shape import N, Shape, text
 from .tensor import DType, Op, Tensor, frozen
 
 Role = Literal["weight", "bias", "scale", "shift"]
@@ -52,14 +53,21 @@ def state(value: Any, *, shape: Shape | None = None, name: str = "") -> Tensor:
 
 
 def _state_leaf(op: Op, value: Any, shape: Shape | None, name: str, **attrs: Any) -> Tensor:
+    recipe = hasattr(value, "draw")
+    if recipe and shape is None:
+        raise InputError(f"{value!r} draws an initial value: give the shape too")
+    if not recipe:
+        value = frozen(frozen(value).astype(np.float64))
     if shape is None:
-        value = frozen(value).astype(np.float64)
         shape = value.shape
-    elif any(not isinstance(n, int) or n < 1 for n in shape):
+    if any(not isinstance(n, Integral) or n < 1 for n in shape):
         raise InputError(f"shape is {shape}, expected lengths of 1 and more")
-    elif isinstance(value, float):
-        value = np.broadcast_to(value, resolve(shape, None))  # a view: a slot's zeros are free
-    return Tensor(op, (), {"name": name, "initial": value, **attrs}, tuple(shape), "float")
+    shape = tuple(map(int, shape))
+    if not recipe and value.shape == ():
+        value = np.broadcast_to(value, shape)  # a view: a slot's zeros are free
+    if not recipe and value.shape != shape:
+        raise ShapeError(f"the value is {text(value.shape)}, but shape is {text(shape)}")
+    return Tensor(op, (), {"name": name, "initial": value, **attrs}, shape, "float")
 
 
 def scalar(

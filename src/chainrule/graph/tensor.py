@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -38,6 +39,9 @@ class Tensor:
     attrs: Mapping[str, Any]
     shape: Shape
     dtype: DType
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attrs", MappingProxyType(dict(self.attrs)))
 
     def __repr__(self) -> str:
         name = self.name and f" {self.name!r}"
@@ -257,7 +261,10 @@ def as_tensor(value: TensorLike, dtype: DType = "float") -> Tensor:
 
 def frozen(value: npt.ArrayLike) -> Array:
     """A read-only copy as float64, int64 or bool; whole numbers in a Python list are floats."""
-    array = np.array(value)
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise InputError("an array has rows of different lengths") from None
     if array.dtype.kind not in "fiub":
         raise InputError(f"{value!r} is no number and no array of numbers")
     if array.dtype.kind in "iu":

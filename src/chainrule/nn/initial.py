@@ -159,7 +159,8 @@ def _automatic_rules(model: Layer) -> dict[Tensor, Initializer]:
     for layer in reversed(list(model.flat())):
         if layer.recommended_init:
             following = layer.recommended_init
-        automatic = [x for x in layer.leaves().values() if x.attrs["initial"] is AUTO]
+        drawn = [x for x in layer.own_leaves() if not is_leaf_array(x.attrs["initial"])]
+        automatic = [x for x in drawn if x.attrs["initial"] is AUTO]
         rules |= dict.fromkeys(automatic, NAMED[following])
-        following = "xavier" if automatic else following
+        following = "xavier" if drawn else following
     return rules

@@ -60,13 +60,17 @@ class Layer(Spec):
         parameters = [leaf for leaf in self.leaves().values() if leaf.op is parameter_op]
         return sum(math.prod(shapes.resolve(W.shape, None)) for W in parameters)
 
+    def own_leaves(self) -> list[Tensor]:
+        """The parameters and state that the layer itself holds."""
+        held = [child for _, child in self.children() if isinstance(child, Tensor)]
+        return [leaf for leaf in held if leaf.op in STATE_OPS]
+
     def flat(self) -> Iterator[Layer]:
-        """The layers that hold no other layers, in order of definition."""
-        inner = [child for _, child in self.children() if isinstance(child, Layer)]
-        for child in inner:
-            yield from child.flat()
-        if not inner:
-            yield self
+        """The layer and all that it holds, in order of definition."""
+        yield self
+        for _, child in self.children():
+            if isinstance(child, Layer):
+                yield from child.flat()
 
 
 def expect_columns(x: Tensor, features: Dim) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engines.program import Engine, Outputs
-from ..engines.reference import ReferenceEngine
+from ..engines.choose import make_engine
+from ..engines.program import Outputs
 from ..errors import InputError, ShapeError, TrainingError
 from ..graph.tensor import Array, Tensor
 from ..limits import Count, Positive, Seed, Strength, check
@@ -28,19 +28,6 @@ from .history import History
 from .interrupt import Interrupt
 from .metrics import METRICS
 from .session import Chunk, Clock, Session, Snapshot
-
-
-def _compiled(dtype: str) -> Engine:
-    from ..engines.compiled.engine import CompiledEngine  # LLVM: 0.1 s, paid where it is used
-
-    return CompiledEngine(dtype)
-
-
-ENGINES: dict[str, Callable[[str], Engine]] = {
-    "reference": ReferenceEngine,
-    "compiled": _compiled,
-}
-"""The engines by the names that `engine=` takes."""
 
 SHUFFLE_STREAM = 1 << 32
 """Apart from the streams of initial values, which are numbered from 0."""
@@ -84,8 +71,9 @@ class Trainer(Spec):
 
     `weight_decay` is the book's λ (a number), or an `optim.Coupled` or `optim.Decoupled`;
     `clip_norm` limits the norm of the whole gradient; `metrics` are names ("accuracy", "rmse",
-    "mae"), by default the loss's own. The same seed gives the same result, bit for bit. `threads`
-    is for engines with threads of their own; the reference engine has NumPy's.
+    "mae"), by default the loss's own. The same seed gives the same result, bit for bit.
+    `engine="compiled"` runs machine code, "reference" NumPy, an operation at a time; at
+    `dtype="float64"` it is always the latter. `threads` has no effect yet.
 
     >>> import chainrule as cr
     >>> from chainrule import nn, optim
@@ -105,7 +93,7 @@ class Trainer(Spec):
     clip_norm: Positive | None = None
     seed: Seed = 0
     threads: Count | None = None
-    engine: str = "reference"
+    engine: Literal["compiled", "reference"] = "compiled"
     dtype: Literal["float32", "float64"] = "float32"
     metrics: Sequence[str] | None = None
 
@@ -116,7 +104,6 @@ class Trainer(Spec):
                 word = f"an {kind.__name__}" if name == "optimizer" else f"a {kind.__name__}"
                 raise InputError(f"Trainer: {name} is {found!r}, expected {word}")
         metrics = self.loss.metrics if self.metrics is None else self.metrics
-        _expect_known("engine", [self.engine], ENGINES)
         fitting = {n: m for n, m in METRICS.items() if self.loss.target in m.targets}
         _expect_known("metrics", metrics, fitting)
         recipe = programs.Recipe(
@@ -127,7 +114,7 @@ class Trainer(Spec):
             self.clip_norm,
             [METRICS[name] for name in metrics],
         )
-        self.session = Session(recipe, ENGINES[self.engine](self.dtype), self.seed)
+        self.session = Session(recipe, make_engine(self.engine, self.dtype), self.seed)
         self.history = History()
         self.features: int | None = None  # known from the first data on
         self.notes: dict[str, Any] = {}

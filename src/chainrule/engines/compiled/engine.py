@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ...errors import InputError
 from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
@@ -14,9 +13,7 @@ from .native_program import NativeProgram
 class CompiledEngine:
     """Runs programs as machine code, in float32."""
 
-    def __init__(self, dtype: str = "float32") -> None:
-        if dtype != "float32":
-            raise InputError(f"engine 'compiled' computes in float32: dtype is {dtype!r}")
+    def __init__(self) -> None:
         self._memory: dict[Tensor, Array] = {}
         self._programs: dict[Program, NativeProgram] = {}
 

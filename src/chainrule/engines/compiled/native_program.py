@@ -53,6 +53,8 @@ class NativeProgram:
         rows, steps = feed.rows, feed.steps
         sizes = np.minimum(feed.batch_size, rows - feed.batch_size * np.arange(steps))
         uniforms, keys = self.tables.values(feed, sizes)
+        with np.errstate(over="ignore"):  # a rate of 1e39 is infinite in float32
+            uniforms = np.ascontiguousarray(uniforms, np.float32)
         names = self.program.outputs
         scalars = [name for name in names if names[name].shape == ()]
         values = np.zeros((steps, len(scalars)), np.float32)
@@ -78,7 +80,7 @@ class NativeProgram:
             "order": np.ascontiguousarray(order, np.int64),
             "batch": feed.batch_size,
             "rows": rows,
-            "uniforms": np.ascontiguousarray(uniforms, np.float32),
+            "uniforms": uniforms,
             "n_uniforms": uniforms.shape[1],
             "keys": np.ascontiguousarray(keys, np.uint32),
             "n_keys": keys.shape[1],

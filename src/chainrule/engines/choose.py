@@ -1,0 +1,34 @@
+"""The engines by name."""
+
+import warnings
+
+from .program import Engine
+from .reference import ReferenceEngine
+
+ENGINES = ("compiled", "reference")
+"""What `engine=` takes."""
+
+
+def make_engine(name: str, dtype: str) -> Engine:
+    """An engine with an empty memory.
+
+    The compiled engine computes in float32; at float64 the reference engine takes its place. It
+    does so with a warning, too, on a platform where llvmlite does not work.
+    """
+    if name == "compiled" and dtype == "float32":
+        try:
+            from .compiled.engine import CompiledEngine
+
+            return CompiledEngine()
+        except (ImportError, OSError, RuntimeError) as error:
+            _warn(str(error))
+    return ReferenceEngine(dtype)
+
+
+def _warn(reason: str) -> None:
+    # Python shows the same warning from the same line once.
+    warnings.warn(
+        f"llvmlite does not work here ({reason}): training runs on the slower reference engine",
+        RuntimeWarning,
+        stacklevel=4,
+    )
