@@ -2,6 +2,8 @@
 
 import ctypes
 import mmap
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import nn, optim
+from chainrule.engines.choose import make_engine
 from chainrule.engines.compiled import memory, native
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
@@ -425,3 +428,54 @@ def test_one_loop_for_what_can_be_one():
         "loop N × 50",
         "loop 1 × N",
     ]
+
+
+# Threads ------------------------------------------------------------------------------------
+
+
+def net_with_all_kinds_of_sums(threads, seed=0):
+    net = nn.Sequential(
+        nn.Affine(7, 40), nn.BatchNorm(40), nn.GELU(), nn.Dropout(0.2), nn.Affine(40, 35),
+        nn.Tanh(), nn.Affine(35, 5),
+    )  # fmt: skip
+    return cr.Trainer(
+        net, nn.SoftmaxCrossEntropy(), optim.Adam(), clip_norm=1.0, seed=seed, threads=threads
+    )
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("batch_size", [1, 30, 64])
+def test_the_result_does_not_depend_on_the_number_of_threads(threads, batch_size):
+    """Bit for bit; with more threads than processors, and than rows, too."""
+    X, y = rows(100)
+    found = []
+    for n in (1, threads):
+        t = net_with_all_kinds_of_sums(n)
+        history = t.fit(X, y, epochs=1, batch_size=batch_size, validation_data=(X, y))
+        found.append((t.weights(), history["loss"], history["val_loss"], t.predict(X)))
+    assert all(np.array_equal(value, found[1][0][name]) for name, value in found[0][0].items())
+    assert found[0][1:3] == found[1][1:3]
+    assert np.array_equal(found[0][3], found[1][3])
+
+
+def test_trainers_in_threads_of_their_own_do_not_disturb_each_other():
+    X, y = rows(100)
+    alone = [net_with_all_kinds_of_sums(2, seed) for seed in range(3)]
+    beside = [net_with_all_kinds_of_sums(2, seed) for seed in range(3)]
+    for t in alone:
+        t.fit(X, y, epochs=2)
+    threads = [threading.Thread(target=t.fit, args=(X, y), kwargs={"epochs": 2}) for t in beside]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(alone, beside, strict=True):
+        assert all(np.array_equal(value, b.weights()[name]) for name, value in a.weights().items())
+
+
+def test_without_llvm_the_reference_engine_takes_over_with_a_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "chainrule.engines.compiled.engine", None)
+    with pytest.warns(RuntimeWarning, match="llvmlite does not work here"):
+        engine = make_engine("compiled", "float32")
+    assert isinstance(engine, ReferenceEngine)
+    assert isinstance(make_engine("compiled", "float64"), ReferenceEngine)

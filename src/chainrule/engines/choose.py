@@ -9,7 +9,7 @@ ENGINES = ("compiled", "reference")
 """What `engine=` takes."""
 
 
-def make_engine(name: str, dtype: str) -> Engine:
+def make_engine(name: str, dtype: str, threads: int | None = None) -> Engine:
     """An engine with an empty memory.
 
     The compiled engine computes in float32; at float64 the reference engine takes its place. It
@@ -19,7 +19,7 @@ def make_engine(name: str, dtype: str) -> Engine:
         try:
             from .compiled.engine import CompiledEngine
 
-            return CompiledEngine()
+            return CompiledEngine(threads)
         except (ImportError, OSError, RuntimeError) as error:
             _warn(str(error))
     return ReferenceEngine(dtype)

@@ -73,7 +73,9 @@ class Trainer(Spec):
     `clip_norm` limits the norm of the whole gradient; `metrics` are names ("accuracy", "rmse",
     "mae"), by default the loss's own. The same seed gives the same result, bit for bit.
     `engine="compiled"` runs machine code, "reference" NumPy, an operation at a time; at
-    `dtype="float64"` it is always the latter. `threads` has no effect yet.
+    `dtype="float64"` it is always the latter. `threads` is
+    how many share a step, by default as many as its work is worth; the result does not depend
+    on it. The reference engine has NumPy's threads.
 
     >>> import chainrule as cr
     >>> from chainrule import nn, optim
@@ -114,7 +116,9 @@ class Trainer(Spec):
             self.clip_norm,
             [METRICS[name] for name in metrics],
         )
-        self.session = Session(recipe, make_engine(self.engine, self.dtype), self.seed)
+        self.session = Session(
+            recipe, make_engine(self.engine, self.dtype, self.threads), self.seed
+        )
         self.history = History()
         self.features: int | None = None  # known from the first data on
         self.notes: dict[str, Any] = {}

@@ -36,6 +36,21 @@ def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int = 1) -> Iterator[
     b.position_at_end(after)
 
 
+def share(
+    b: ir.IRBuilder, length: Value, thread: Value, threads: Value, unit: int = 1
+) -> tuple[Value, Value]:
+    """The part of range(length) that is a thread's: start and stop, in whole units."""
+    each = b.sdiv(b.add(length, b.sub(b.mul(threads, integer(unit)), integer(1))), threads)
+    each = b.mul(b.sdiv(each, integer(unit)), integer(unit))
+    start = smaller(b, b.mul(thread, each), length)
+    return start, smaller(b, b.add(start, each), length)
+
+
+def smaller(b: ir.IRBuilder, x: Value, y: Value) -> Value:
+    """The smaller of two whole numbers."""
+    return b.select(b.icmp_signed("<", x, y), x, y)
+
+
 def variable(b: ir.IRBuilder, initial: Value) -> Value:
     """A variable on the stack, which LLVM turns into a register."""
     with b.goto_entry_block():

@@ -5,6 +5,7 @@ import numpy as np
 from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
+from .crew import Crew
 from .kernels import space_of
 from .memory import allocate, elements
 from .native_program import NativeProgram
@@ -13,7 +14,8 @@ from .native_program import NativeProgram
 class CompiledEngine:
     """Runs programs as machine code, in float32."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        self._crew = Crew(threads)
         self._memory: dict[Tensor, Array] = {}
         self._programs: dict[Program, NativeProgram] = {}
 
@@ -34,4 +36,4 @@ class CompiledEngine:
         """Run the program over the rows of the feed, updating the memory at every step."""
         if program not in self._programs:
             self._programs[program] = NativeProgram(program)
-        return self._programs[program].run(self._memory, feed)
+        return self._programs[program].run(self._memory, feed, self._crew)

@@ -10,14 +10,28 @@ from llvmlite import ir
 
 from ...graph import ops
 from ...graph.tensor import Tensor
-from .build import I64, fold, integer, load_at, load_vector, loop, splat, store_vector, variable
+from .build import (
+    I64,
+    fold,
+    integer,
+    load_at,
+    load_vector,
+    loop,
+    share,
+    splat,
+    store_vector,
+    variable,
+)
 from .emit import EMITTERS, F32, I32, Emitter
 from .kernels import Buffer, Loop, Sink, source_of, walked
 
 FLOATS, INTS, LONGS = (kind.as_pointer() for kind in (F32, I32, I64))
-SIGNATURE = ir.FunctionType(ir.VoidType(), [FLOATS.as_pointer(), LONGS, I64, FLOATS, INTS])
-"""A kernel gets the buffers by slot, its own numbers, the rows of the batch, and the tables of
-uniform values and of random keys. Widths are among its numbers, so other widths are no other code.
+SIGNATURE = ir.FunctionType(
+    ir.VoidType(), [FLOATS.as_pointer(), LONGS, I64, FLOATS, INTS, I64, I64]
+)
+"""A kernel gets the buffers by slot, its own numbers, the rows of the batch, the tables of uniform
+values and of random keys, and which thread of how many it is. Widths are among its numbers, so
+other widths are no other code.
 """
 
 NEUTRAL = {"sum": 0.0, "max": -math.inf, "argmax": -math.inf}
@@ -68,6 +82,7 @@ class _LoopCode:
     def _write(self) -> None:
         b, kernel = self.b, self.kernel
         self.rows, self.columns = self._dimension("rows"), self._dimension("columns")
+        self.own_rows, (self.start, self.stop) = self._shares()
         self.lane = ir.Constant(self.e.ints, list(range(self.lanes)))
         self.loads = {x: (self._pointer(y), self._stride(y), y) for x, y in kernel.loads.items()}
         self.shared: dict[Tensor, Any] = {}
@@ -88,25 +103,45 @@ class _LoopCode:
         self.sums = {s: self._accumulators(s) for s in kernel.sinks if s.over in ("columns", "all")}
         for sink, pointer, stride in self.sinks:
             self._prepare(sink, pointer, stride)
-        whole = b.mul(b.sdiv(self.columns, integer(self.lanes)), integer(self.lanes))
-        rest = b.icmp_signed("<", whole, self.columns)
-        with loop(b, integer(0), self.rows) as row:
+        span = b.sub(self.stop, self.start)
+        whole = b.mul(b.sdiv(span, integer(self.lanes)), integer(self.lanes))
+        whole = b.add(self.start, whole)
+        rest = b.icmp_signed("<", whole, self.stop)
+        with loop(b, *self.own_rows) as row:
             for sink in self.sums:
                 if sink.over == "columns":
                     self._reset(sink)
-            with loop(b, integer(0), whole, self.lanes) as column:
+            with loop(b, self.start, whole, self.lanes) as column:
                 self._element(row, column, None)
             with b.if_then(rest):
-                left = b.trunc(b.sub(self.columns, whole), I32)
+                left = b.trunc(b.sub(self.stop, whole), I32)
                 mask = b.icmp_signed("<", self.lane, splat(b, left, self.lanes))
                 self._element(row, whole, mask)
             for sink, pointer, _ in self.sinks:
                 if sink.over == "columns":
                     self._finish(sink, pointer, row)
-        for sink, pointer, _ in self.sinks:
-            if sink.over == "all":
-                self._finish(sink, pointer, integer(0))
+        with b.if_then(b.icmp_signed(">", self.own_rows[1], integer(0))):
+            for sink, pointer, _ in self.sinks:
+                if sink.over == "all":
+                    self._finish(sink, pointer, integer(0))
         b.ret_void()
+
+    def _shares(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """This thread's rows and columns. No sum is split, so none depends on how many there are.
+
+        A sum over rows leaves the columns to split, a sum over columns the rows; with both, or a
+        sum over all, there is work for the first thread alone.
+        """
+        b, (thread, threads) = self.b, self.function.args[5:]
+        kinds = {sink.over for sink in self.kernel.sinks} - {"nothing"}
+        scatters = any(sink.action == "scatter" for sink in self.kernel.sinks)
+        rows, columns = (integer(0), self.rows), (integer(0), self.columns)
+        if kinds <= {"columns"} and self.kernel.space.rows != 1 and not scatters:
+            return share(b, self.rows, thread, threads), columns
+        if kinds <= {"rows"} and not scatters:
+            return rows, share(b, self.columns, thread, threads, self.lanes)
+        mine = b.select(b.icmp_signed("==", thread, integer(0)), self.rows, integer(0))
+        return (integer(0), mine), columns
 
     def _read(self) -> list[Tensor]:
         """What the elements are computed from, and what is sunk."""
@@ -207,12 +242,14 @@ class _LoopCode:
         if sink.action == "scatter":
             self.last_row[sink] = self._number("last row", sink.into)
             size = self.b.mul(self._number("length", sink.into.space.rows), stride)
+            first = self.b.icmp_signed("==", self.function.args[5], integer(0))
+            start, stop = integer(0), self.b.select(first, size, integer(0))
         elif sink.over == "rows":
-            size = self.columns
+            start, stop = self.start, self.stop
         else:
             return
         neutral = self.e.number(NEUTRAL.get(sink.action, 0.0))
-        with loop(self.b, integer(0), size, self.lanes) as i:
+        with loop(self.b, start, stop, self.lanes) as i:
             store_vector(self.b, neutral, pointer, i)
 
     def _combine(self, sink: Sink) -> Callable[[Any, Any], Any]:

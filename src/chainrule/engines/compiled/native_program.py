@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +14,13 @@ from ...graph import ops, random
 from ...graph import shape as shapes
 from ...graph.evaluate import Plan, initial_value
 from ...graph.leaves import STATE_OPS, input_op
+from ...graph.shape import Free
 from ...graph.tensor import Array, Tensor, constant_op
 from ..program import Feed, Outputs, Program
 from .assemble import Number, assembled, driver, gather
+from .crew import Crew
 from .driver_code import FIELDS, SOURCES
-from .kernels import Buffer
+from .kernels import Buffer, Kernel, Loop, Product, Space
 from .lower import lower
 from .memory import allocate, elements, length, stride
 from .simplify import simplify
@@ -40,11 +44,12 @@ class NativeProgram:
         self.state = {x: b for x, b in self.lowered.leaves.items() if x.op in STATE_OPS}
         self.inputs = {x: b for x, b in self.lowered.leaves.items() if x.op is input_op}
         self.swaps = [(self.state[x].slot, new.slot) for x, new in self.lowered.updates.items()]
+        self.work = sum(map(work_a_row, self.lowered.kernels))
         self.capacity = 0
         self.arrays: dict[int, Array] = {}  # by slot
         self.calls: list[tuple[int, Array]] = []
 
-    def run(self, memory: dict[Tensor, Array], feed: Feed) -> Outputs:
+    def run(self, memory: dict[Tensor, Array], feed: Feed, crew: Crew) -> Outputs:
         """Run over the feed; `memory` has the state before, and then the state after."""
         if min(feed.batch_size, feed.rows) > self.capacity:
             self._make_room(min(feed.batch_size, feed.rows))
@@ -85,7 +90,7 @@ class NativeProgram:
             "keys": np.ascontiguousarray(keys, np.uint32),
             "n_keys": keys.shape[1],
         }
-        done = _drive(arguments)
+        done = _drive(arguments, crew, crew.size_for(self.work * min(feed.batch_size, rows)))
         if done % 2:
             for old, new in self.swaps:
                 self.arrays[old], self.arrays[new] = self.arrays[new], self.arrays[old]
@@ -137,6 +142,17 @@ class NativeProgram:
         return self.tables.place(kind, what)
 
 
+def work_a_row(kernel: Kernel) -> float:
+    """About how many operations a kernel makes for a row of the batch."""
+    match kernel:
+        case Product(a=a, into=into, turned=turned):
+            lengths = into.space.rows if turned else a.space.columns, into.space.columns
+            return 2.0 * math.prod(n for n in lengths if isinstance(n, int))
+        case Loop(space=Space(rows=Free(), columns=int(columns))):
+            return float(columns * len(kernel.body))
+    return 0.0
+
+
 class Tables:
     """What differs from step to step beside the rows: uniform values, and random keys."""
 
@@ -182,8 +198,8 @@ def _gatherable(data: Array) -> Array:
     return np.ascontiguousarray(data, np.float32 if data.dtype.kind == "f" else np.int64)
 
 
-def _drive(arguments: dict[str, Any]) -> int:
-    """Call the driver with addresses of the lists and arrays, and the lengths of the lists."""
+def _drive(arguments: dict[str, Any], crew: Crew, threads: int) -> int:
+    """Call the driver, in each thread, with the addresses of the lists and arrays."""
     numbers, held = dict(arguments), []
     for name, value in arguments.items():
         if isinstance(value, list):
@@ -195,5 +211,11 @@ def _drive(arguments: dict[str, Any]) -> int:
             continue
         held.append(array)
         numbers[name] = array.ctypes.data
-    fields = np.array([numbers[name] for name in FIELDS], np.int64)
-    return int(DRIVER(driver())(fields.ctypes.data))
+    barrier = np.zeros(16, np.int64)  # two words, each with a line of the cache to itself
+    numbers |= {"threads": threads, "barrier": barrier.ctypes.data}
+    fields = [
+        np.array([(numbers | {"thread": i})[name] for name in FIELDS], np.int64)
+        for i in range(threads)
+    ]
+    call = DRIVER(driver())
+    return crew.run([functools.partial(call, x.ctypes.data) for x in fields])

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .build import integer, load_at, load_vector, loop, splat, store_vector, variable
+from .build import integer, load_at, load_vector, loop, share, splat, store_vector, variable
 from .emit import Emitter
 from .loop_code import SIGNATURE
 
@@ -36,13 +36,16 @@ class _ProductCode:
 
     def _write(self) -> None:
         b = self.b
-        slots, numbers, batch, _, _ = self.function.args
+        slots, numbers, batch, _, _, thread, threads = self.function.args
         n = {name: load_at(b, numbers, integer(i)) for i, name in enumerate(self.NUMBERS)}
         for name in ("a", "b", "into"):
             n[name] = load_at(b, slots, n[name])
         for name in ("m", "k", "n"):
             n[name] = b.select(b.icmp_signed("<", n[name], integer(0)), batch, n[name])
         self.n = n
+        # Each thread has whole tiles of rows; the last tile of all overlaps the one before it, and
+        # what two threads compute there is the same.
+        self.first, self.last = share(b, n["m"], thread, threads, self.tile_rows)
         vectors = b.sdiv(b.add(n["n"], integer(self.lanes - 1)), integer(self.lanes))
         pairs = b.mul(b.sdiv(vectors, integer(2)), integer(2))
         with loop(b, integer(0), pairs, 2) as vector:
@@ -55,9 +58,9 @@ class _ProductCode:
         """All rows of the result for some columns. The last tile overlaps the one before it."""
         b, m, height = self.b, self.n["m"], integer(self.tile_rows)
         with b.if_else(b.icmp_signed("<", m, height)) as (few, many):
-            with few, loop(b, integer(0), m) as row:
+            with few, loop(b, self.first, self.last) as row:
                 self._tile(row, column, 1, vectors)
-            with many, loop(b, integer(0), m, self.tile_rows) as row:
+            with many, loop(b, self.first, self.last, self.tile_rows) as row:
                 last = b.sub(m, height)
                 start = b.select(b.icmp_signed(">", row, last), last, row)
                 self._tile(start, column, self.tile_rows, vectors)
@@ -100,13 +103,13 @@ def write_turn(module: ir.Module, name: str) -> None:
     """into = aᵀ, element by element."""
     function = ir.Function(module, SIGNATURE, name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    slots, numbers, batch, _, _ = function.args
+    slots, numbers, batch, _, _, thread, threads = function.args
     a, a_stride, into, into_stride, rows, columns = (
         load_at(b, numbers, integer(i)) for i in range(6)
     )
     a, into = load_at(b, slots, a), load_at(b, slots, into)
     rows, columns = (b.select(b.icmp_signed("<", n, integer(0)), batch, n) for n in (rows, columns))
-    with loop(b, integer(0), columns) as j, loop(b, integer(0), rows) as i:
+    with loop(b, *share(b, columns, thread, threads)) as j, loop(b, integer(0), rows) as i:
         value = load_at(b, a, b.add(b.mul(i, a_stride), j))
         b.store(value, b.gep(into, [b.add(b.mul(j, into_stride), i)]))
     b.ret_void()
