@@ -60,7 +60,7 @@ def _ends(*buffers: Any) -> list[Number]:
 @functools.cache
 def _product(turned: bool) -> int:
     module = ir.Module()
-    write_product(module, NAME, turned, host().lanes, host().tile_rows)
+    write_product(module, NAME, turned, host())
     return _address(module)
 
 

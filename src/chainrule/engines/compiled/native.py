@@ -16,7 +16,7 @@ class Host:
     """What the processor has."""
 
     lanes: int
-    tile_rows: int
+    tile: tuple[int, int]  # rows, and vectors of columns
 
 
 class Code:
@@ -56,7 +56,7 @@ def host() -> Host:
     """The vectors that the processor works on, and the tile that fits its registers."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
-        return Host(16, 12)
+        return Host(16, (6, 4))
     if features.get("avx2"):
-        return Host(8, 6)
-    return Host(4, 6)
+        return Host(8, (4, 3))
+    return Host(4, (4, 3))
