@@ -308,8 +308,10 @@ def test_explain_lists_the_step():
     with pytest.raises(cr.InputError, match="fit or load first"):
         t.explain()
     t.fit(*rows(), epochs=1)
-    assert "→ loss" in t.explain()
-    assert t.explain().count("⇒") == len(t.session.state())
+    text = t.explain()
+    assert "→ loss" in text
+    assert text.count("⇒") == 2 * len(t.session.state())
+    assert text.split("kernels")[1].count("product ") == 5
 
 
 BAD_FITS = {

@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from ..errors import ChainruleError, InputError
+from .cache import cache
 from .inspect import inspect
 from .train import train
 
@@ -27,6 +28,7 @@ def main() -> None:
 
 main.add_command(train)
 main.add_command(inspect)
+main.add_command(cache)
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -96,3 +96,6 @@ class Engine(Protocol):
 
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
+
+    def explain(self, program: Program) -> str:
+        """The program at each stage of what the engine makes of it."""

@@ -53,6 +53,10 @@ class ReferenceEngine:
             self._memory.update(zip(program.updates, new_state, strict=True))
         return {name: _joined(program.outputs[name], values) for name, values in collected.items()}
 
+    def explain(self, program: Program) -> str:
+        """The graph: it is run as it is, one node at a time."""
+        return f"graph\n\n{program}"
+
 
 def _joined(output: Tensor, values: list[Array]) -> Array:
     if output.shape == ():

@@ -61,6 +61,7 @@ class Session:
     def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
         self.recipe, self.engine, self.seed = recipe, engine, seed
         self.steps_done = 0
+        self._steps_at_once = 1
         self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
         for leaf, value in initial_values(recipe.model, seed).items():
             engine.write(leaf, value)
@@ -87,9 +88,9 @@ class Session:
         """One epoch, some steps at a time; a `TrainingError` where the loss is not finite."""
         given, program = self.program("training", data)
         steps = -(-len(order) // batch_size)
-        step, count, last_loss = 0, 1, None
+        step, last_loss = 0, None
         while step < steps:
-            count = min(count, steps - step)
+            count = min(self._steps_at_once, steps - step)
             rows = order[step * batch_size : (step + count) * batch_size]
             scalars = self._scalars(given, program, clock, step + np.arange(count), steps)
             began = time.perf_counter()
@@ -105,7 +106,9 @@ class Session:
             if done < count:
                 raise diverged(clock, step + 1, last_loss)
             yield chunk
-            count = max(1, int(count * min(2.0, SECONDS_BETWEEN_LOOKS / seconds)))
+            # Kept for the next epoch too: a look costs as much as some small steps do.
+            growth = min(2.0, SECONDS_BETWEEN_LOOKS / seconds)
+            self._steps_at_once = max(1, int(count * growth))
         # A gradient that is not finite in the last step shows in no loss any more.
         if not all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots):
             raise diverged(clock, steps, last_loss)

@@ -255,10 +255,16 @@ class Trainer(Spec):
         save(self, path)
 
     def explain(self) -> str:
-        """The training step as a graph, a line a node: outputs are marked →, updates ⇒."""
+        """The training step as a graph, a line a node, and as what the engine makes of it.
+
+        Outputs are marked →, updates of the state ⇒.
+        """
         if self.features is None:
             raise InputError("explain: the data decides what a step is: fit or load first")
-        return str(self.session.last_program("training"))
+        program = self.session.last_program("training")
+        if program is None:
+            raise InputError("explain: there is no training step yet: fit first")
+        return self.session.engine.explain(program)
 
     def _part(self, X: Any, y: Any, weight: Any, prefix: str = "") -> Part:
         return part(

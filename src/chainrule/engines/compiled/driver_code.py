@@ -7,7 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .build import I64, integer, load_at, loop, share, variable
+from .build import I64, integer, load_at, loop, share, store_vector, variable
 from .emit import F32, I32
 from .loop_code import FLOATS, INTS, LONGS, SIGNATURE
 
@@ -37,7 +37,7 @@ SOURCES: dict[str, ir.Type] = {"uint8": ir.IntType(8), "float32": F32, "int64": 
 """The types of data that a batch can be gathered from."""
 
 
-def write_gather(module: ir.Module, name: str, source: str) -> None:
+def write_gather(module: ir.Module, name: str, source: str, lanes: int) -> None:
     """Copy the rows of a batch to its buffer: bytes and floats as floats, class numbers as int."""
     function = ir.Function(module, GATHER, name)
     b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -46,14 +46,25 @@ def write_gather(module: ir.Module, name: str, source: str) -> None:
     with loop(b, *share(b, rows, thread, threads)) as i:
         start = b.mul(load_at(b, order, i), columns)
         target = b.mul(i, stride)
-        with loop(b, integer(0), columns) as j:
-            value = load_at(b, data, b.add(start, j))
-            if source == "uint8":
-                value = b.uitofp(value, F32)
-            elif source == "int64":
-                value = b.bitcast(b.trunc(value, I32), F32)
+        whole = b.mul(b.sdiv(columns, integer(lanes)), integer(lanes))
+        with loop(b, integer(0), whole, lanes) as j:
+            place = b.gep(data, [b.add(start, j)])
+            vector = ir.VectorType(SOURCES[source], lanes)
+            values = b.load(b.bitcast(place, vector.as_pointer()), align=1)
+            store_vector(b, _as_memory(b, values, lanes), into, b.add(target, j))
+        with loop(b, whole, columns) as j:
+            value = _as_memory(b, load_at(b, data, b.add(start, j)), None)
             b.store(value, b.gep(into, [b.add(target, j)]))
     b.ret_void()
+
+
+def _as_memory(b: ir.IRBuilder, value: Any, lanes: int | None) -> Any:
+    """Bytes as floats, and class numbers as 32 bits in the place of floats."""
+    floats, ints = (kind if lanes is None else ir.VectorType(kind, lanes) for kind in (F32, I32))
+    source = value.type if lanes is None else value.type.element
+    if source == SOURCES["uint8"]:
+        return b.uitofp(value, floats)
+    return b.bitcast(b.trunc(value, ints), floats) if source == SOURCES["int64"] else value
 
 
 def write_driver(module: ir.Module, name: str) -> None:

@@ -4,11 +4,14 @@ import numpy as np
 
 from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
+from ...graph.text import listing
 from ..program import Feed, Outputs, Program
 from .crew import Crew
 from .kernels import space_of
+from .lower import lower
 from .memory import allocate, elements
 from .native_program import NativeProgram
+from .simplify import simplify
 
 
 class CompiledEngine:
@@ -37,3 +40,15 @@ class CompiledEngine:
         if program not in self._programs:
             self._programs[program] = NativeProgram(program)
         return self._programs[program].run(self._memory, feed, self._crew)
+
+    def explain(self, program: Program) -> str:
+        """The graph, the simplified graph, and the kernels that are run in this order."""
+        simple = simplify(program.results)
+        count = len(program.outputs)
+        outputs = dict(zip(program.outputs, simple[:count], strict=True))
+        updates = dict(zip(program.updates, simple[count:], strict=True))
+        kernels = lower(simple[:count], updates)
+        return (
+            f"graph\n\n{program}\n\nsimplified graph\n\n{listing(outputs, updates)}\n\n"
+            f"kernels\n\n{kernels}"
+        )

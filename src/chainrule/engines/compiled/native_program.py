@@ -17,7 +17,7 @@ from ...graph.leaves import STATE_OPS, input_op
 from ...graph.shape import Free
 from ...graph.tensor import Array, Tensor, constant_op
 from ..program import Feed, Outputs, Program
-from .assemble import Number, assembled, driver, gather
+from .assemble import Number, address, assemble
 from .crew import Crew
 from .driver_code import FIELDS, SOURCES
 from .kernels import Buffer, Kernel, Loop, Product, Space
@@ -38,7 +38,7 @@ class NativeProgram:
         self.lowered = lower(
             simple[:count], dict(zip(program.updates, simple[count:], strict=True))
         )
-        self.kernels = [assembled(kernel) for kernel in self.lowered.kernels]
+        self.kernels = assemble(self.lowered.kernels)
         self.tables = Tables([number for _, numbers in self.kernels for number in numbers])
         self.shown = dict(zip(program.outputs, self.lowered.outputs, strict=True))
         self.state = {x: b for x, b in self.lowered.leaves.items() if x.op in STATE_OPS}
@@ -71,7 +71,7 @@ class NativeProgram:
             "slots": [self.arrays[b.slot].ctypes.data for b in self.lowered.buffers],
             "calls": [(code, numbers.ctypes.data) for code, numbers in self.calls],
             "gathers": [
-                (gather(data[x].dtype.name), data[x].ctypes.data, b.slot, *self._form(b))
+                (address(data[x].dtype.name), data[x].ctypes.data, b.slot, *self._form(b))
                 for x, b in self.inputs.items()
             ],
             "scalars": [self.shown[name].slot for name in scalars],
@@ -217,5 +217,5 @@ def _drive(arguments: dict[str, Any], crew: Crew, threads: int) -> int:
         np.array([(numbers | {"thread": i})[name] for name in FIELDS], np.int64)
         for i in range(threads)
     ]
-    call = DRIVER(driver())
+    call = DRIVER(address("driver"))
     return crew.run([functools.partial(call, x.ctypes.data) for x in fields])

@@ -17,9 +17,6 @@ from .emit import Emitter
 from .loop_code import SIGNATURE
 from .native import Host
 
-UNROLL = 4
-"""Steps of k a time round, which hides the cost of the loop's own instructions."""
-
 
 def write_product(module: ir.Module, name: str, turned: bool, host: Host) -> None:
     """A function that multiplies matrices; its numbers say where they lie, and their lengths."""
@@ -74,11 +71,7 @@ class _ProductCode:
         tall, step = (integer(1), n["a stride"]) if self.turned else (n["a stride"], integer(1))
         bases = [b.gep(n["a"], [b.mul(b.add(row, integer(i)), tall)]) for i in range(height)]
         sums = [variable(b, self.e.number(0.0)) for _ in range(height * vectors)]
-        unrolled = b.mul(b.sdiv(n["k"], integer(UNROLL)), integer(UNROLL))
-        with loop(b, integer(0), unrolled, UNROLL) as k:
-            for i in range(UNROLL):
-                self._add_products(b.add(k, integer(i)), column, bases, step, sums, vectors)
-        with loop(b, unrolled, n["k"]) as k:
+        with loop(b, integer(0), n["k"]) as k:
             self._add_products(k, column, bases, step, sums, vectors)
         for i in range(height):
             start = b.add(b.mul(b.add(row, integer(i)), n["into stride"]), column)
