@@ -58,12 +58,13 @@ def svg(output: Tensor, given: Mapping[Tensor, Any]) -> str:
         x += width + letters * CHARACTER
         rights.append(x)
         x += GAP
+    ends = [place for node in order for place in _ends(len(node.inputs))]
     height = max(box.y for column in layout.columns for box in column) * ROW + 2 * (HALF + MARGIN)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {x:.0f} {height:.0f}" '
         f'width="{x:.0f}" height="{height:.0f}" role="img">',
         f"<title>{escape(repr(output))}</title><style>{STYLE}</style>",
-        *(_edge(edge, middles, rights) for edge in layout.edges),
+        *(_edge(edge, middles, rights, end) for edge, end in zip(layout.edges, ends, strict=True)),
         *(
             _node(box.tensor, middles[box.column], _y(box), labels[box.tensor])
             for column in layout.columns
@@ -111,9 +112,17 @@ def _node(node: Tensor, x: float, y: float, labels: Sequence[tuple[str, str]]) -
     return "\n".join(lines)
 
 
-def _edge(edge: Sequence[Box], middles: Sequence[float], rights: Sequence[float]) -> str:
+def _ends(count: int) -> list[float]:
+    """How far from its middle a node's arrows end, so that both of x × x are seen."""
+    return [7.0 * (2 * i - count + 1) / max(count - 1, 1) for i in range(count)]
+
+
+def _edge(
+    edge: Sequence[Box], middles: Sequence[float], rights: Sequence[float], end: float
+) -> str:
     """A line through the boxes: level along the labels of a column, a bend between columns."""
     points = [(middles[box.column], _y(box)) for box in edge]
+    points[-1] = (points[-1][0], points[-1][1] + end)
     points[0] = (points[0][0] + _width(edge[0].tensor) / 2, points[0][1])
     points[-1] = (points[-1][0] - _width(edge[-1].tensor) / 2 - 6, points[-1][1])
     path = f"M {points[0][0]:.1f} {points[0][1]:.1f}"
