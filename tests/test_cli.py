@@ -38,9 +38,10 @@ def process(*arguments, **settings):
     )
 
 
-def test_digits_reach_the_promised_accuracy_in_time(run, tmp_path):
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_digits_reach_the_promised_accuracy_in_time(run, tmp_path, engine):
     started = time.perf_counter()
-    code, out, err = run("train", "digits")
+    code, out, err = run("train", "digits", "--engine", engine)
     assert code == 0
     accuracy = float(re.search(r"test: .*accuracy ([\d.]+) \(359 rows", out)[1])
     assert accuracy >= 0.97

@@ -17,11 +17,12 @@ with_data = pytest.mark.skipif(not DATA.is_dir(), reason="CHAINRULE_DATA names n
 
 
 @with_data
-def test_the_books_network_reads_mnist():
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_the_books_network_reads_mnist(engine):
     """784-50-10, SGD 0.1, batch 100, 10,000 iterations: the book's notebook ends at 0.969."""
     mnist = open_source(DATA / "mnist")
     net = nn.Sequential(nn.Rescale(mnist.factor), nn.Affine(784, 50), nn.ReLU(), nn.Affine(50, 10))
-    trainer = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(lr=0.1))
+    trainer = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(lr=0.1), engine=engine)
     trainer.fit(mnist.train.X, mnist.train.y, epochs=16, batch_size=100)
     trainer.fit(mnist.train.X[:40_000], mnist.train.y[:40_000], epochs=1, batch_size=100)
     assert trainer.session.steps_done == 10_000
@@ -62,7 +63,7 @@ def test_sigmoid_layers_with_the_books_initial_values_keep_their_spread():
 
 def test_import_is_light():
     """No heavy library at import: scikit-learn alone takes a second."""
-    heavy = "sklearn", "scipy", "rich", "click", "safetensors", "matplotlib", "polars"
+    heavy = "llvmlite", "sklearn", "scipy", "rich", "click", "safetensors", "matplotlib", "polars"
     code = f"import sys, chainrule; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
