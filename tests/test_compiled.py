@@ -134,7 +134,9 @@ def test_products_reductions_and_views(rows, width):
         V: (h.T @ (h @ V)) + cr.sqrt((h * h).sum(axis=0)).mean(),
     }
     columns = cr.state(np.zeros(width), name="columns")
+    in_third_row = cr.where(cr.equal(ops.argmax(h, axis=0), 2), 1.0, 0.0)
     updates[columns] = h.sum(axis=0) + h.max(axis=0) + h.logsumexp(axis=0) + V.sum(axis=1)
+    updates[columns] = updates[columns] + in_third_row
     state = {leaf: random.normal(size=leaf.shape) * 0.3 for leaf in updates}
     data = {x: random.normal(size=(rows, 5)).astype(np.float32)}
     assert_same(both(outputs, data, updates, state, batch_size=rows), 1e-5)
@@ -415,6 +417,13 @@ def test_no_kernel_touches_what_is_not_its_own(monkeypatch, before, width, batch
 
 
 # What it looks like -------------------------------------------------------------------------
+
+
+def test_three_axes_are_refused():
+    x = cr.batch(4)
+    y = ops.expand_dims(x, axes=(1,)) * 2.0
+    with pytest.raises(cr.InputError, match="has more than two axes, which takes engine="):
+        CompiledEngine().run(Program({"y": y}, {}), Feed({x: np.zeros((3, 4))}, 3))
 
 
 def test_one_loop_for_what_can_be_one():

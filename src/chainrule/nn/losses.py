@@ -54,7 +54,8 @@ class SoftmaxCrossEntropy(Loss):
     """−Σₖ tₖ·log softmax(y)ₖ, for scores Y [N, K] and T class numbers [N] or probabilities [N, K].
 
     Written as log Σ exp(y) − Σ tₖ·yₖ for Σ tₖ = 1, so that nothing overflows; its gradient is the
-    book's softmax(y) − t. `label_smoothing` ε replaces t by (1 − ε)·t + ε/K.
+    book's softmax(y) − t. `label_smoothing` ε replaces t by (1 − ε)·t + ε/K. `class_weight` weighs
+    a row by Σ cₖ·tₖ, and smoothing does not change that.
 
     >>> import chainrule as cr
     >>> import numpy as np

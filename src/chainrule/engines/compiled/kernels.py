@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...errors import InputError
 from ...graph import ops
 from ...graph.shape import Dim, N
 from ...graph.tensor import DType, Tensor
@@ -128,7 +129,7 @@ def space_of(node: Tensor) -> Space:
             return Space(1, n)
         case (n, m):
             return Space(n, m)
-    raise NotImplementedError(f"{node!r} has more than two axes")
+    raise InputError(f"{node!r} has more than two axes, which takes engine='reference'")
 
 
 def source_of(node: Tensor) -> Tensor:

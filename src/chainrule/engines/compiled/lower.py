@@ -172,6 +172,8 @@ class _Lowering:
         direction: Over = "nothing"
         if over:
             direction = "all" if len(over) == 2 else over.pop()
+        if action == "argmax" and direction == "rows":
+            x, direction = ops.transpose(x), "columns"  # a row at a time finds an index
         if direction == "nothing" and action != "argmax":
             action = "store"
         self._sink(node, action, direction, x)
