@@ -192,7 +192,7 @@ class _Lowering:
         space = walked(space_of(node if action == "store" else value))
         value = source_of(value)
         at = None if index is None else self.in_memory(index)
-        body, loads = self._cone(value, whole=copy)
+        body, loads = self._cone(value)
         place = self._place(space, loads, at)
         if place == len(self.kernels):
             self.kernels.append(Loop(space))
@@ -207,7 +207,7 @@ class _Lowering:
             self.held[node] = into
         return into
 
-    def _cone(self, value: Tensor, whole: bool) -> tuple[list[Tensor], dict[Tensor, Buffer]]:
+    def _cone(self, value: Tensor) -> tuple[list[Tensor], dict[Tensor, Buffer]]:
         """The nodes to compute for a value, in order, and what they load."""
         body: list[Tensor] = []
         loads: dict[Tensor, Buffer] = {}
