@@ -433,8 +433,10 @@ def test_one_loop_for_what_can_be_one():
     loss = nn.MeanSquaredError().rows(net(x), t).sum()
     kernels = str(lower(simplify([loss]), {})).splitlines()
     assert [kernel.split(":")[0].split(" b")[0] for kernel in kernels] == [
+        "gather x0",
         "product",
         "loop N × 50",
+        "gather t6",
         "loop 1 × N",
     ]
 

@@ -312,9 +312,13 @@ def test_explain_lists_the_step():
         t.explain()
     t.fit(*rows(), epochs=1)
     text = t.explain()
-    assert "→ loss" in text
-    assert text.count("⇒") == 2 * len(t.session.state())
-    assert text.split("kernels")[1].count("product ") == 5
+    graph, rest = text.split("simplified graph\n")
+    simplified, rest = rest.split("kernels\n")
+    kernels, phases = rest.split("phases\n")
+    assert "→ loss" in graph
+    assert graph.count("⇒") == len(t.session.state())
+    assert simplified.count("⇒") == len(t.session.state()) + 1  # Wᵀ of the second layer
+    assert kernels.count("product ") == phases.count("product ") == 5
 
 
 BAD_FITS = {

@@ -10,18 +10,17 @@ import functools
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from llvmlite import ir
 
-from .driver_code import SOURCES, write_driver, write_gather
-from .kernels import Buffer, Kernel, Loop, Product
+from .call import Number
+from .driver_code import write_driver
+from .gather_code import SOURCES, gather_numbers, write_gather
+from .kernels import Gather, Kernel, Loop, Product
 from .loop_code import write_loop
 from .native import Code, host
-from .product_code import write_product, write_turn
-
-Number = tuple[str, Any]
-"""What a number says, and of what: a length, a slot, a stride, a place in a table."""
+from .product_code import product_numbers, write_product
+from .turn_code import turn_numbers, write_turn
 
 NAME = "function"
 
@@ -31,7 +30,10 @@ _lock = threading.Lock()
 
 
 def assemble(kernels: Sequence[Kernel]) -> list[tuple[int, list[Number]]]:
-    """For each kernel the address of its machine code, and what its own numbers are."""
+    """For each kernel the address of its machine code, and what its own numbers are.
+
+    The code of a gather depends on the type of the data, which a program does not know: `address`.
+    """
     written = [_written(kernel) for kernel in kernels]
     addresses = _compiled([*_support().values(), *(text for text, _ in written)])
     return [(addresses[text], numbers) for text, numbers in written]
@@ -45,41 +47,42 @@ def address(name: str) -> int:
 
 def _written(kernel: Kernel) -> tuple[str, list[Number]]:
     if isinstance(kernel, Loop):
-        module = ir.Module()
-        numbers = write_loop(module, NAME, kernel, host().lanes)
-        return str(module), numbers
+        return _text(functools.partial(write_loop, kernel=kernel, lanes=host().lanes))
     if isinstance(kernel, Product):
-        a, b, into = kernel.a, kernel.b, kernel.into
-        k = a.space.rows if kernel.turned else a.space.columns
-        lengths = [("length", n) for n in (into.space.rows, k, into.space.columns)]
-        return _product(kernel.turned), [*_ends(a, b, into), *lengths]
-    lengths = [("length", kernel.a.space.rows), ("length", kernel.a.space.columns)]
-    return _text(write_turn), [*_ends(kernel.a, kernel.into), *lengths]
-
-
-def _ends(*buffers: Buffer) -> list[Number]:
-    return [(kind, buffer) for buffer in buffers for kind in ("slot", "stride")]
+        text, numbers = _product(kernel.turned, kernel.in_grains)
+        return text, product_numbers(numbers, kernel)
+    if isinstance(kernel, Gather):
+        return _support()["float32"], gather_numbers(kernel)
+    text, numbers = _turn()
+    return text, turn_numbers(numbers, kernel)
 
 
 @functools.cache
-def _product(turned: bool) -> str:
-    return _text(functools.partial(write_product, turned=turned, host=host()))
+def _product(turned: bool, in_grains: bool) -> tuple[str, list[Number]]:
+    return _text(functools.partial(write_product, turned=turned, in_grains=in_grains, host=host()))
+
+
+@functools.cache
+def _turn() -> tuple[str, list[Number]]:
+    return _text(functools.partial(write_turn, lanes=host().lanes))
 
 
 @functools.cache
 def _support() -> dict[str, str]:
     """What every program needs beside its kernels."""
+    module = ir.Module()
+    write_driver(module, NAME)
     gathers = {
-        source: _text(functools.partial(write_gather, source=source, lanes=host().lanes))
+        source: _text(functools.partial(write_gather, source=source, lanes=host().lanes))[0]
         for source in SOURCES
     }
-    return {"driver": _text(write_driver), **gathers}
+    return {"driver": str(module), **gathers}
 
 
-def _text(write: Callable[[ir.Module, str], None]) -> str:
+def _text(write: Callable[[ir.Module, str], list[Number]]) -> tuple[str, list[Number]]:
     module = ir.Module()
-    write(module, NAME)
-    return str(module)
+    numbers = write(module, NAME)
+    return str(module), numbers
 
 
 def _compiled(texts: Sequence[str]) -> dict[str, int]:

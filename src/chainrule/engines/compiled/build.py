@@ -18,7 +18,7 @@ def integer(value: int) -> ir.Constant:
 
 
 @contextmanager
-def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
+def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int | Value = 1) -> Iterator[Value]:
     """`for i in range(start, stop, step)`; the only place where a phi is written."""
     before = b.block
     head = b.append_basic_block("head")
@@ -31,7 +31,8 @@ def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int = 1) -> Iterator[
     b.cbranch(b.icmp_signed("<", i, stop), body, after)
     b.position_at_end(body)
     yield i
-    i.add_incoming(b.add(i, integer(step)), b.block)
+    step = integer(step) if isinstance(step, int) else step
+    i.add_incoming(b.add(i, step), b.block)
     b.branch(head)
     b.position_at_end(after)
 

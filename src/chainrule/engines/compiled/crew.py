@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 WORK_A_THREAD = 1.5e6
 """Operations of a step that make it worth to wake a thread for: about 30 µs of them."""
@@ -23,17 +23,27 @@ class Crew:
             return self._asked
         return max(1, min(processors(), int(work / WORK_A_THREAD)))
 
-    def run(self, calls: Sequence[Callable[[], int]]) -> int:
-        """Run all at once, the first one in this thread; its result."""
+    def run(self, calls: Sequence[Callable[[], int]], abandon: Callable[[], None]) -> int:
+        """Run all at once, the first one in this thread; its result.
+
+        Should not all of them come to run, `abandon` lets the others go.
+        """
         others = calls[1:]
         if others and self._pool is None:
             self._pool = ThreadPoolExecutor(
                 max(processors(), self._asked or 1), thread_name_prefix="chainrule"
             )
-        futures = [self._pool.submit(call) for call in others] if self._pool else []
-        result = calls[0]()
-        for future in futures:
-            future.result()
+        futures: list[Future[int]] = []
+        try:
+            for call in others:
+                assert self._pool is not None
+                futures.append(self._pool.submit(call))
+            result = calls[0]()
+            for future in futures:
+                future.result()
+        except BaseException:
+            abandon()
+            raise
         return result
 
 

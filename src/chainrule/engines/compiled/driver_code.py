@@ -3,203 +3,210 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 
-from .build import I64, integer, load_at, loop, share, store_vector, variable
-from .emit import F32, I32
-from .loop_code import FLOATS, INTS, LONGS, SIGNATURE
+from .build import I64, integer, load_at, loop, smaller, variable
+from .call import CONTEXT, FLOATS, LONGS, SIGNATURE, varying
+from .emit import I32
 
-BYTES = ir.IntType(8).as_pointer()
-GATHER = ir.FunctionType(ir.VoidType(), [FLOATS, I64, BYTES, LONGS, I64, I64, I64, I64])
 YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
 SPINS = 2000
 """Looks at a barrier before the processor is left to others: some microseconds."""
 
 FIELDS = (
-    "slots", "calls", "n_calls", "gathers", "n_gathers", "scalars", "n_scalars", "scalar_values",
-    "matrices", "n_matrices", "swaps", "n_swaps", "watched", "order", "batch", "rows",
-    "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "barrier",
+    "slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars", "scalar_values",
+    "matrices", "n_matrices", "swaps", "n_swaps", "watched", "order", "batch", "grain", "rows",
+    "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "meeting",
 )  # fmt: skip
 """What the driver is given: addresses and counts, one 64-bit number each.
 
 | list | numbers of an entry |
 | --- | --- |
+| phases | first of its chains, first one of a single thread, end of them |
+| chains | length, grain, rows at a time, first of its calls, end of them |
 | calls | function, its numbers |
-| gathers | function, source, slot, stride, columns |
 | scalars | slot |
 | matrices | slot, stride, columns, target |
 | swaps | slot, slot |
 """
 
-SOURCES: dict[str, ir.Type] = {"uint8": ir.IntType(8), "float32": F32, "int64": I64}
-"""The types of data that a batch can be gathered from."""
+MEETING = ("come", "round", "stopped")
+"""What threads share: how many have come, how often all had, and whether to go on. Each lies on
+a line of the cache to itself."""
 
+LINE = 8
+"""64-bit numbers on a line of the cache."""
 
-def write_gather(module: ir.Module, name: str, source: str, lanes: int) -> None:
-    """Copy the rows of a batch to its buffer: bytes and floats as floats, class numbers as int."""
-    function = ir.Function(module, GATHER, name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    into, stride, data, order, rows, columns, thread, threads = function.args
-    data = b.bitcast(data, SOURCES[source].as_pointer())
-    with loop(b, *share(b, rows, thread, threads)) as i:
-        start = b.mul(load_at(b, order, i), columns)
-        target = b.mul(i, stride)
-        whole = b.mul(b.sdiv(columns, integer(lanes)), integer(lanes))
-        with loop(b, integer(0), whole, lanes) as j:
-            place = b.gep(data, [b.add(start, j)])
-            vector = ir.VectorType(SOURCES[source], lanes)
-            values = b.load(b.bitcast(place, vector.as_pointer()), align=1)
-            store_vector(b, _as_memory(b, values, lanes), into, b.add(target, j))
-        with loop(b, whole, columns) as j:
-            value = _as_memory(b, load_at(b, data, b.add(start, j)), None)
-            b.store(value, b.gep(into, [b.add(target, j)]))
-    b.ret_void()
-
-
-def _as_memory(b: ir.IRBuilder, value: Any, lanes: int | None) -> Any:
-    """Bytes as floats, and class numbers as 32 bits in the place of floats."""
-    floats, ints = (kind if lanes is None else ir.VectorType(kind, lanes) for kind in (F32, I32))
-    source = value.type if lanes is None else value.type.element
-    if source == SOURCES["uint8"]:
-        return b.uitofp(value, floats)
-    return b.bitcast(b.trunc(value, ints), floats) if source == SOURCES["int64"] else value
+DIVERGED, ABANDONED = 1, 2
+"""Why threads stop: the watched value is not finite; a thread of the crew is not coming."""
 
 
 def write_driver(module: ir.Module, name: str) -> None:
-    """For each batch: gather, call the kernels, put out, check, and take over the new state.
+    """For each batch: the phases, and then its outputs, a check, and the new state taken over.
 
-    All threads run it, each doing its share, and wait for each other after each kernel.
-    Returns how many steps were done: fewer than there are where the watched value is not finite.
+    All threads run it, each doing its share. Returns how many steps were done: fewer than there
+    are where the watched value is not finite.
     """
-    function = ir.Function(module, ir.FunctionType(I64, [LONGS]), name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    (fields,) = function.args
-    f = {name: load_at(b, fields, integer(i)) for i, name in enumerate(FIELDS)}
-    for name in ("calls", "gathers", "scalars", "matrices", "swaps", "order"):
-        f[name] = b.inttoptr(f[name], LONGS)
-    slots = b.inttoptr(f["slots"], FLOATS.as_pointer())
-    values = b.inttoptr(f["scalar_values"], FLOATS)
-    thread, threads = f["thread"], f["threads"]
-    is_first = b.icmp_signed("==", thread, integer(0))
-    wait = _Barrier(b, b.inttoptr(f["barrier"], LONGS), threads)
-    uniforms, keys = b.inttoptr(f["uniforms"], FLOATS), b.inttoptr(f["keys"], INTS)
-    done = variable(b, integer(0))
-    ended = b.append_basic_block("ended")
-    with loop(b, integer(0), f["rows"]) as counter:
-        step = b.load(done)
-        start = b.mul(step, f["batch"])
-        with b.if_then(b.icmp_signed(">=", start, f["rows"])):
-            b.branch(ended)
-        left = b.sub(f["rows"], start)
-        rows = b.select(b.icmp_signed("<", left, f["batch"]), left, f["batch"])
-        order = b.gep(f["order"], [start])
-        with loop(b, integer(0), f["n_gathers"]) as i:
-            gather, source, slot, stride, columns = _entry(b, f["gathers"], i, 5)
-            b.call(
-                b.inttoptr(gather, GATHER.as_pointer()),
-                [
-                    load_at(b, slots, slot),
-                    stride,
-                    b.inttoptr(source, BYTES),
-                    order,
-                    rows,
-                    columns,
-                    thread,
-                    threads,
-                ],
-            )
-        wait()
-        own_uniforms = b.gep(uniforms, [b.mul(step, f["n_uniforms"])])
-        own_keys = b.gep(keys, [b.mul(step, f["n_keys"])])
-        with loop(b, integer(0), f["n_calls"]) as i:
-            kernel, numbers = _entry(b, f["calls"], i, 2)
-            kernel = b.inttoptr(kernel, SIGNATURE.as_pointer())
-            b.call(
-                kernel,
-                [slots, b.inttoptr(numbers, LONGS), rows, own_uniforms, own_keys, thread, threads],
-            )
-            wait()
-        with b.if_then(b.icmp_signed(">=", f["watched"], integer(0))):
-            watched = b.load(load_at(b, slots, f["watched"]))
-            with b.if_then(b.not_(_is_finite(b, watched))):
-                b.branch(ended)
-        with b.if_then(is_first):
-            with loop(b, integer(0), f["n_scalars"]) as i:
-                (slot,) = _entry(b, f["scalars"], i, 1)
-                at = b.add(b.mul(step, f["n_scalars"]), i)
-                b.store(b.load(load_at(b, slots, slot)), b.gep(values, [at]))
-            with loop(b, integer(0), f["n_matrices"]) as i:
-                slot, stride, columns, target = _entry(b, f["matrices"], i, 4)
-                source, target = load_at(b, slots, slot), b.inttoptr(target, FLOATS)
-                with loop(b, integer(0), rows) as row, loop(b, integer(0), columns) as column:
-                    value = load_at(b, source, b.add(b.mul(row, stride), column))
-                    at = b.add(b.mul(b.add(start, row), columns), column)
-                    b.store(value, b.gep(target, [at]))
-            with loop(b, integer(0), f["n_swaps"]) as i:
-                old, new = (b.gep(slots, [slot]) for slot in _entry(b, f["swaps"], i, 2))
+    _Driver(ir.Function(module, ir.FunctionType(I64, [LONGS]), name))
+
+
+class _Driver:
+    def __init__(self, function: ir.Function) -> None:
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
+        b, (fields,) = self.b, function.args
+        self.f = {name: load_at(b, fields, integer(i)) for i, name in enumerate(FIELDS)}
+        self.ended = b.append_basic_block("ended")
+        self.context = b.alloca(I64, len(CONTEXT))
+        self.done = variable(b, integer(0))
+        for name in ("slots", "grain"):
+            self._set(name, self.f[name])
+        with loop(b, integer(0), self.f["rows"], self.f["batch"]) as start:
+            self._step(start)
+            step = b.load(self.done)
+            with b.if_then(b.icmp_signed("!=", b.load(self._shared("stopped")), integer(0))):
+                b.branch(self.ended)
+            b.store(b.add(step, integer(1)), self.done)
+        b.branch(self.ended)
+        b.position_at_end(self.ended)
+        b.ret(b.load(self.done))
+
+    def _step(self, start: Any) -> None:
+        b, f, step = self.b, self.f, self.b.load(self.done)
+        rows = smaller(b, b.sub(f["rows"], start), f["batch"])
+        whole = b.add(rows, b.sub(f["grain"], integer(1)))
+        self._set("rows", rows)
+        self._set("grains", b.sdiv(whole, f["grain"]))
+        self._set("order", _advanced(b, f["order"], start, 8))
+        self._set("uniforms", _advanced(b, f["uniforms"], b.mul(step, f["n_uniforms"]), 4))
+        self._set("keys", _advanced(b, f["keys"], b.mul(step, f["n_keys"]), 4))
+        last = b.sub(f["n_phases"], integer(1))
+        with loop(b, integer(0), f["n_phases"]) as number:
+            first, alone, end = self._entry("phases", number, 3)
+            with loop(b, first, alone) as chain:
+                self._chain(chain, f["thread"], f["threads"])
+            with self._meeting():
+                with loop(b, alone, end) as chain:
+                    self._chain(chain, integer(0), integer(1))
+                with b.if_then(b.icmp_signed("==", number, last)):
+                    self._finish(step, start, rows)
+
+    def _chain(self, number: Any, thread: Any, threads: Any) -> None:
+        """A thread's rows of a chain, as many at a time as stay in the cache."""
+        b = self.b
+        length, grain, at_once, call, end = self._entry("chains", number, 5)
+        length, grain = (varying(b, number, self.context) for number in (length, grain))
+        grains = b.sdiv(b.add(length, b.sub(grain, integer(1))), grain)
+        first, last = (
+            b.mul(b.sdiv(b.mul(grains, n), threads), grain)
+            for n in (thread, b.add(thread, integer(1)))
+        )
+        last = smaller(b, last, length)
+        with loop(b, first, last, at_once) as start:
+            stop = smaller(b, b.add(start, at_once), last)
+            with loop(b, call, end) as i:
+                function, numbers = self._entry("calls", i, 2)
+                kernel = b.inttoptr(function, SIGNATURE.as_pointer())
+                b.call(kernel, [self.context, b.inttoptr(numbers, LONGS), start, stop])
+
+    def _finish(self, step: Any, start: Any, rows: Any) -> None:
+        """The end of a step, unless it diverged."""
+        b, watched = self.b, self.f["watched"]
+        with b.if_then(b.icmp_signed(">=", watched, integer(0))):
+            finite = _is_finite(b, b.load(self._slot(watched)))
+            stopped = b.select(finite, integer(0), integer(DIVERGED))
+            b.store(stopped, self._shared("stopped"))
+        going = b.icmp_signed("==", b.load(self._shared("stopped")), integer(0))
+        with b.if_then(going):
+            self._put_out(step, start, rows)
+            slots = b.inttoptr(self.f["slots"], LONGS)
+            with loop(b, integer(0), self.f["n_swaps"]) as i:
+                old, new = (b.gep(slots, [slot]) for slot in self._entry("swaps", i, 2))
                 held, fresh = b.load(old), b.load(new)
                 b.store(fresh, old)
                 b.store(held, new)
-        wait()
-        b.store(b.add(step, integer(1)), done)
-        del counter
-    b.branch(ended)
-    b.position_at_end(ended)
-    b.ret(b.load(done))
 
+    def _put_out(self, step: Any, start: Any, rows: Any) -> None:
+        b, f = self.b, self.f
+        values = b.inttoptr(f["scalar_values"], FLOATS)
+        with loop(b, integer(0), f["n_scalars"]) as i:
+            (slot,) = self._entry("scalars", i, 1)
+            at = b.add(b.mul(step, f["n_scalars"]), i)
+            b.store(b.load(self._slot(slot)), b.gep(values, [at]))
+        with loop(b, integer(0), f["n_matrices"]) as i:
+            slot, stride, columns, target = self._entry("matrices", i, 4)
+            source, target = self._slot(slot), b.inttoptr(target, FLOATS)
+            with loop(b, integer(0), rows) as row, loop(b, integer(0), columns) as column:
+                value = load_at(b, source, b.add(b.mul(row, stride), column))
+                at = b.add(b.mul(b.add(start, row), columns), column)
+                b.store(value, b.gep(target, [at]))
 
-class _Barrier:
-    """Where threads wait until all have come: a counter, and a generation that the last one ends.
+    @contextmanager
+    def _meeting(self) -> Iterator[None]:
+        """Wait until all threads have come; the last one first does what is written inside.
 
-    Memory is ordered by the atomic operations, so what a thread stored before is seen after.
-    """
-
-    def __init__(self, b: ir.IRBuilder, state: Any, threads: Any) -> None:
-        self.b, self.threads = b, threads
-        self.count, self.generation = (b.gep(state, [integer(i * 8)]) for i in (0, 1))
-        kind = ir.FunctionType(I32, [])
-        self.leave = ir.Function(b.module, kind, YIELD)
-
-    def __call__(self) -> None:
+        Memory is ordered by the atomic operations, so what a thread stored before is seen after.
+        """
         b = self.b
-        with b.if_then(b.icmp_signed(">", self.threads, integer(1))):
-            generation = b.load_atomic(self.generation, "acquire", 8)
-            come = b.atomic_rmw("add", self.count, integer(1), "acq_rel")
-            last = b.icmp_signed("==", b.add(come, integer(1)), self.threads)
-            with b.if_else(last) as (then, otherwise):
-                with then:
-                    b.store_atomic(integer(0), self.count, "monotonic", 8)
-                    b.store_atomic(b.add(generation, integer(1)), self.generation, "release", 8)
-                with otherwise:
-                    self._spin(generation)
+        come, rounds = self._shared("come"), self._shared("round")
+        now = b.load_atomic(rounds, "acquire", 8)
+        before = b.atomic_rmw("add", come, integer(1), "acq_rel")
+        last = b.icmp_signed("==", b.add(before, integer(1)), self.f["threads"])
+        with b.if_else(last) as (then, otherwise):
+            with then:
+                yield
+                b.store_atomic(integer(0), come, "monotonic", 8)
+                b.store_atomic(b.add(now, integer(1)), rounds, "release", 8)
+            with otherwise:
+                self._spin(rounds, now)
 
-    def _spin(self, generation: Any) -> None:
+    def _spin(self, rounds: Any, now: Any) -> None:
         b = self.b
         before = b.block
-        head, tired, after = (b.append_basic_block(name) for name in ("spin", "tired", "go"))
+        head, stay, tired, after = (
+            b.append_basic_block(name) for name in ("spin", "stay", "tired", "go")
+        )
         b.branch(head)
         b.position_at_end(head)
         spins = b.phi(I64)
-        now = b.load_atomic(self.generation, "acquire", 8)
-        more = b.add(spins, integer(1))
-        stay = b.append_basic_block("stay")
-        b.cbranch(b.icmp_signed("!=", now, generation), after, stay)
+        ended = b.icmp_signed("!=", b.load_atomic(rounds, "acquire", 8), now)
+        b.cbranch(ended, after, stay)
         b.position_at_end(stay)
+        more = b.add(spins, integer(1))
+        b.cbranch(b.icmp_signed(">", more, integer(SPINS)), tired, head)
         spins.add_incoming(integer(0), before)
         spins.add_incoming(more, stay)
-        b.cbranch(b.icmp_signed(">", more, integer(SPINS)), tired, head)
         b.position_at_end(tired)
-        b.call(self.leave, [])
-        spins.add_incoming(more, tired)
-        b.branch(head)
+        leave = b.module.globals.get(YIELD) or ir.Function(
+            b.module, ir.FunctionType(I32, []), YIELD
+        )
+        b.call(leave, [])
+        stopped = b.load_atomic(self._shared("stopped"), "acquire", 8)
+        spins.add_incoming(more, b.block)
+        b.cbranch(b.icmp_signed("==", stopped, integer(ABANDONED)), self.ended, head)
         b.position_at_end(after)
 
+    def _set(self, name: str, value: Any) -> None:
+        self.b.store(value, self.b.gep(self.context, [integer(CONTEXT.index(name))]))
 
-def _entry(b: ir.IRBuilder, table: Any, i: Any, width: int) -> list[Any]:
-    start = b.mul(i, integer(width))
-    return [load_at(b, table, b.add(start, integer(j))) for j in range(width)]
+    def _shared(self, name: str) -> Any:
+        meeting = self.b.inttoptr(self.f["meeting"], LONGS)
+        return self.b.gep(meeting, [integer(LINE * MEETING.index(name))])
+
+    def _slot(self, slot: Any) -> Any:
+        return load_at(self.b, self.b.inttoptr(self.f["slots"], FLOATS.as_pointer()), slot)
+
+    def _entry(self, table: str, i: Any, width: int) -> list[Any]:
+        b, start = self.b, self.b.mul(i, integer(width))
+        numbers = b.inttoptr(self.f[table], LONGS)
+        return [load_at(b, numbers, b.add(start, integer(j))) for j in range(width)]
+
+
+def _advanced(b: ir.IRBuilder, address: Any, count: Any, size: int) -> Any:
+    return b.add(address, b.mul(count, integer(size)))
 
 
 def _is_finite(b: ir.IRBuilder, value: Any) -> Any:

@@ -61,6 +61,14 @@ class Emitter:
         function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
         return self.b.call(function, operands)
 
+    def store_where(self, mask: Value, value: Value, place: Value) -> None:
+        """Store the lanes that the mask has, and touch no other."""
+        kinds = [value.type, place.type, I32, mask.type]
+        name = f"llvm.masked.store.v{self.lanes}f32.p0"
+        kind = ir.FunctionType(ir.VoidType(), kinds)
+        function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
+        self.b.call(function, [value, place, ir.Constant(I32, 4), mask])
+
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a·b + c, rounded once."""
         return self.intrinsic("fma", a, b, c)

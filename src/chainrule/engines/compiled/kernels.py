@@ -1,8 +1,8 @@
 """Kernels: what a program does, as loops over buffers.
 
 A kernel is a `Loop` over a space of rows and columns, whose body is fused elementwise work, or a
-`Product` of matrices, or a `Turn` (a transposed copy). A value lies in memory as a matrix: [F] is
-one row; [N] and [N, 1] are one column, which is walked like a row.
+`Product` of matrices, a `Turn` (a transposed copy), or a `Gather` of the batch's rows. A value lies
+in memory as a matrix: [F] is one row; [N] and [N, 1] are one column, which is walked like a row.
 """
 
 from __future__ import annotations
@@ -15,15 +15,30 @@ from ...graph import ops
 from ...graph.shape import Dim, N
 from ...graph.tensor import DType, Tensor
 
+Action = Literal["store", "sum", "max", "argmax", "scatter"]
 Over = Literal["nothing", "columns", "rows", "all"]
+
+
+@dataclass(frozen=True)
+class Grains:
+    """How many grains a length has: the part of a sum over a grain is taken at one go, in order,
+    so that the sum is the same for any number of threads."""
+
+    of: Dim
+
+    def __str__(self) -> str:
+        return f"grains({self.of})"
+
+
+Length = Dim | Grains
 
 
 @dataclass(frozen=True)
 class Space:
     """The rows and columns that a loop goes through; N stands for the rows of the batch."""
 
-    rows: Dim
-    columns: Dim
+    rows: Length
+    columns: Length
 
     def __str__(self) -> str:
         return f"{self.rows} × {self.columns}"
@@ -46,7 +61,7 @@ class Buffer:
 class Sink:
     """What a loop does with a value: store it, or reduce it over the rows or columns first."""
 
-    action: Literal["store", "sum", "max", "argmax", "scatter"]
+    action: Action
     over: Over
     value: Tensor
     into: Buffer
@@ -67,6 +82,11 @@ class Loop:
         """The buffers that it reads."""
         return [*self.loads.values(), *(sink.index for sink in self.sinks if sink.index)]
 
+    @property
+    def alone(self) -> bool:
+        """Whether it takes one thread to do it all."""
+        return any(takes_one_thread(self.space, sink) for sink in self.sinks)
+
     def __str__(self) -> str:
         names = {tensor: str(buffer) for tensor, buffer in self.loads.items()}
         for tensor in self.body:
@@ -83,12 +103,13 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """into = a @ b, or aᵀ @ b where `turned`."""
+    """into = a @ b, or aᵀ @ b where `turned`; where `in_grains`, a part of that for each grain."""
 
     a: Buffer
     b: Buffer
     into: Buffer
     turned: bool
+    in_grains: bool = False
 
     @property
     def reads(self) -> list[Buffer]:
@@ -96,7 +117,8 @@ class Product:
         return [self.a, self.b]
 
     def __str__(self) -> str:
-        return f"product {self.into} = {self.a}{'ᵀ' if self.turned else ''} @ {self.b}"
+        grains = ", in grains" if self.in_grains else ""
+        return f"product {self.into} = {self.a}{'ᵀ' if self.turned else ''} @ {self.b}{grains}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +137,22 @@ class Turn:
         return f"turn {self.into} = {self.a}ᵀ"
 
 
-Kernel = Loop | Product | Turn
+@dataclass(frozen=True, eq=False)
+class Gather:
+    """into = the rows of the data that the batch has."""
+
+    into: Buffer
+
+    @property
+    def reads(self) -> list[Buffer]:
+        """No buffers."""
+        return []
+
+    def __str__(self) -> str:
+        return f"gather {self.into}"
+
+
+Kernel = Loop | Product | Turn | Gather
 
 
 def space_of(node: Tensor) -> Space:
@@ -144,3 +181,48 @@ def source_of(node: Tensor) -> Tensor:
 def walked(space: Space) -> Space:
     """How a loop walks a space: a single column is walked like a row."""
     return Space(1, space.rows) if space.columns == 1 else space
+
+
+def lies_along(space: Space) -> Dim | None:
+    """The length that threads share the work of a space along; None where one thread has it all.
+
+    Rows of a matrix are shared, and so are the numbers that each row of the batch has.
+    """
+    space = walked(space)
+    if space.rows == 1:
+        return N if space.columns is N else None
+    return None if isinstance(space.rows, Grains) else space.rows
+
+
+def reduces_across(space: Space, sink: Sink) -> bool:
+    """Whether a sink of a loop combines what different threads have."""
+    return sink.over == "all" or sink.over == ("columns" if space.rows == 1 else "rows")
+
+
+def takes_one_thread(space: Space, sink: Sink) -> bool:
+    """Whether a sink cannot be put together from what threads have."""
+    return sink.action == "scatter" or (sink.action == "argmax" and reduces_across(space, sink))
+
+
+def shared_along(kernel: Kernel) -> Dim | None:
+    """The length that a kernel's work is shared along; None where one thread does it all."""
+    match kernel:
+        case Loop(space=space):
+            return None if kernel.alone else lies_along(space)
+        case Product(in_grains=True):
+            return N
+        case Turn(a=a):
+            return lies_along(a.space)
+    return lies_along(kernel.into.space)
+
+
+def lies_over(kernel: Kernel) -> Length:
+    """The length that a kernel goes through, whoever does the work."""
+    match kernel:
+        case Loop(space=Space(rows=1, columns=columns)):
+            return columns
+        case Loop(space=Space(rows=rows)):
+            return rows
+        case Turn(a=a):
+            return a.space.rows
+    return kernel.into.space.rows

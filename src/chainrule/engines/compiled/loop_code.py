@@ -17,62 +17,36 @@ from .build import (
     load_at,
     load_vector,
     loop,
-    share,
+    smaller,
     splat,
     store_vector,
     variable,
+    vector_at,
 )
+from .call import FLOATS, INTS, Call, Number
 from .emit import EMITTERS, F32, I32, Emitter
-from .kernels import Buffer, Loop, Sink, source_of, walked
-
-FLOATS, INTS, LONGS = (kind.as_pointer() for kind in (F32, I32, I64))
-SIGNATURE = ir.FunctionType(
-    ir.VoidType(), [FLOATS.as_pointer(), LONGS, I64, FLOATS, INTS, I64, I64]
-)
-"""A kernel gets the buffers by slot, its own numbers, the rows of the batch, the tables of uniform
-values and of random keys, and which thread of how many it is. Widths are among its numbers, so
-other widths are no other code.
-"""
+from .kernels import Buffer, Loop, Sink, reduces_across, shared_along, source_of, walked
 
 NEUTRAL = {"sum": 0.0, "max": -math.inf, "argmax": -math.inf}
 
 
-def write_loop(module: ir.Module, name: str, kernel: Loop, lanes: int) -> list[tuple[str, Any]]:
-    """A function for a loop kernel; what its numbers are, as (kind, of what)."""
-    return _LoopCode(module, name, kernel, lanes).numbers
+def write_loop(module: ir.Module, name: str, kernel: Loop, lanes: int) -> list[Number]:
+    """A function for a loop kernel; what its numbers are."""
+    return _LoopCode(Call(module, name), kernel, lanes).call.numbers
 
 
 class _LoopCode:
-    def __init__(self, module: ir.Module, name: str, kernel: Loop, lanes: int) -> None:
-        self.kernel, self.lanes = kernel, lanes
-        self.function = ir.Function(module, SIGNATURE, name)
-        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+    def __init__(self, call: Call, kernel: Loop, lanes: int) -> None:
+        self.call, self.kernel, self.lanes, self.b = call, kernel, lanes, call.b
         self.e = Emitter(self.b, lanes)
-        self.numbers: list[tuple[str, Any]] = []
+        self.is_line = kernel.space.rows == 1
         self.values: dict[Tensor, Any] = {}
         self._write()
 
-    def _number(self, kind: str, what: Any) -> Any:
-        """The value of the next of the kernel's own numbers."""
-        place = integer(len(self.numbers))
-        self.numbers.append((kind, what))
-        return load_at(self.b, self.function.args[1], place)
-
-    def _dimension(self, which: str) -> Any:
-        """A length; −1 stands for the rows of the batch."""
-        length = self._number("length", getattr(self.kernel.space, which))
-        batch = self.b.icmp_signed("<", length, integer(0))
-        return self.b.select(batch, self.function.args[2], length)
-
-    def _pointer(self, buffer: Buffer) -> Any:
-        return load_at(self.b, self.function.args[0], self._number("slot", buffer))
-
-    def _stride(self, buffer: Buffer) -> Any:
-        return self._number("stride", buffer)
-
     def _uniform(self, node: Tensor) -> Any:
-        index = self._number("uniform", node)
-        value = splat(self.b, load_at(self.b, self.function.args[3], index), self.lanes)
+        table = self.call.shared("uniforms", FLOATS)
+        value = load_at(self.b, table, self.call.number("uniform", node))
+        value = splat(self.b, value, self.lanes)
         if node.dtype == "int":
             return self.b.fptosi(value, self.e.ints)
         if node.dtype == "bool":
@@ -80,68 +54,61 @@ class _LoopCode:
         return value
 
     def _write(self) -> None:
-        b, kernel = self.b, self.kernel
-        self.rows, self.columns = self._dimension("rows"), self._dimension("columns")
-        self.own_rows, (self.start, self.stop) = self._shares()
+        b, call = self.b, self.call
+        self._prologue()
+        with loop(b, call.start, call.stop, self.grain) as first:
+            last = smaller(b, b.add(first, self.grain), call.stop)
+            number = b.sdiv(first, self.grain)
+            self.parts = {
+                sink: b.gep(pointer, [b.mul(number, stride) if sink.over == "rows" else number])
+                for sink, pointer, stride in self.sinks
+                if reduces_across(self.kernel.space, sink)
+            }
+            for sink, part in self.parts.items():
+                if sink in self.sums:
+                    self._reset(sink)
+                else:
+                    self._fill(sink, part, self.columns)
+            if self.is_line:
+                self._columns(integer(0), first, last)
+            else:
+                with loop(b, first, last) as row:
+                    self._row(row)
+            for sink, part in self.parts.items():
+                if sink in self.sums:
+                    self._finish(sink, part)
+        b.ret_void()
+
+    def _prologue(self) -> None:
+        """What is the same for all elements: lengths, places, uniform values, random keys."""
+        call, kernel = self.call, self.kernel
+        self.columns = call.length("length", kernel.space.columns)
+        self.grain = call.length("grain", shared_along(kernel))
         self.lane = ir.Constant(self.e.ints, list(range(self.lanes)))
-        self.loads = {x: (self._pointer(y), self._stride(y), y) for x, y in kernel.loads.items()}
+        self.loads = {x: (call.pointer(y), call.stride(y), y) for x, y in kernel.loads.items()}
         self.shared: dict[Tensor, Any] = {}
         self.last_row: dict[Any, Any] = {}
         for node in kernel.body:
             if node.op is ops.uniform:
-                at = self._number("key", node)
-                words = (b.add(at, integer(i)) for i in (0, 1))
-                keys = self.function.args[4]
-                self.shared[node] = [splat(b, load_at(b, keys, i), self.lanes) for i in words]
+                self.shared[node] = self._keys(node)
             if node.op is ops.take:
-                self.last_row[node] = self._number("last row", self.loads[_table(node)][2])
+                self.last_row[node] = call.number("last row", self.loads[_table(node)][2])
         for x in self._read():
             if x not in self.shared and x not in self.loads and x not in kernel.body:
                 self.shared[x] = self._uniform(x)
-        self.sinks = [(s, self._pointer(s.into), self._stride(s.into)) for s in kernel.sinks]
-        self.indexes = {s: self._pointer(s.index) for s in kernel.sinks if s.index is not None}
+        self.sinks = [(s, call.pointer(s.into), call.stride(s.into)) for s in kernel.sinks]
+        self.indexes = {s: call.pointer(s.index) for s in kernel.sinks if s.index is not None}
         self.sums = {s: self._accumulators(s) for s in kernel.sinks if s.over in ("columns", "all")}
         for sink, pointer, stride in self.sinks:
-            self._prepare(sink, pointer, stride)
-        span = b.sub(self.stop, self.start)
-        whole = b.mul(b.sdiv(span, integer(self.lanes)), integer(self.lanes))
-        whole = b.add(self.start, whole)
-        rest = b.icmp_signed("<", whole, self.stop)
-        with loop(b, *self.own_rows) as row:
-            for sink in self.sums:
-                if sink.over == "columns":
-                    self._reset(sink)
-            with loop(b, self.start, whole, self.lanes) as column:
-                self._element(row, column, None)
-            with b.if_then(rest):
-                left = b.trunc(b.sub(self.stop, whole), I32)
-                mask = b.icmp_signed("<", self.lane, splat(b, left, self.lanes))
-                self._element(row, whole, mask)
-            for sink, pointer, _ in self.sinks:
-                if sink.over == "columns":
-                    self._finish(sink, pointer, row)
-        with b.if_then(b.icmp_signed(">", self.own_rows[1], integer(0))):
-            for sink, pointer, _ in self.sinks:
-                if sink.over == "all":
-                    self._finish(sink, pointer, integer(0))
-        b.ret_void()
+            if sink.action == "scatter":
+                self.last_row[sink] = call.number("last row", sink.into)
+                rows = call.length("length", sink.into.space.rows)
+                self._fill(sink, pointer, self.b.mul(rows, stride))
 
-    def _shares(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """This thread's rows and columns. No sum is split, so none depends on how many there are.
-
-        A sum over rows leaves the columns to split, a sum over columns the rows; with both, or a
-        sum over all, there is work for the first thread alone.
-        """
-        b, (thread, threads) = self.b, self.function.args[5:]
-        kinds = {sink.over for sink in self.kernel.sinks} - {"nothing"}
-        scatters = any(sink.action == "scatter" for sink in self.kernel.sinks)
-        rows, columns = (integer(0), self.rows), (integer(0), self.columns)
-        if kinds <= {"columns"} and self.kernel.space.rows != 1 and not scatters:
-            return share(b, self.rows, thread, threads), columns
-        if kinds <= {"rows"} and not scatters:
-            return rows, share(b, self.columns, thread, threads, self.lanes)
-        mine = b.select(b.icmp_signed("==", thread, integer(0)), self.rows, integer(0))
-        return (integer(0), mine), columns
+    def _keys(self, node: Tensor) -> list[Any]:
+        at, keys = self.call.number("key", node), self.call.shared("keys", INTS)
+        places = (self.b.add(at, integer(i)) for i in (0, 1))
+        return [splat(self.b, load_at(self.b, keys, place), self.lanes) for place in places]
 
     def _read(self) -> list[Tensor]:
         """What the elements are computed from, and what is sunk."""
@@ -149,10 +116,37 @@ class _LoopCode:
         read = [source_of(x) for node in arithmetic for x in node.inputs]
         return read + [sink.value for sink in self.kernel.sinks]
 
-    # One vector of elements ---------------------------------------------------------------------
+    # One row, and one vector of its elements -----------------------------------------------------
+
+    def _row(self, row: Any) -> None:
+        own = [sink for sink in self.sums if sink.over == "columns"]
+        for sink in own:
+            self._reset(sink)
+        self.of_row = {
+            x: self._from_memory(self._splat_at(pointer, self.b.mul(row, stride)), buffer)
+            for x, (pointer, stride, buffer) in self.loads.items()
+            if buffer.space.columns == 1 and buffer.space.rows != 1
+        }
+        self._columns(row, integer(0), self.columns)
+        for sink, pointer, _ in self.sinks:
+            if sink in own:
+                self._finish(sink, self.b.gep(pointer, [row]))
+
+    def _columns(self, row: Any, start: Any, stop: Any) -> None:
+        """The elements of a row, or of a line, a vector at a time."""
+        b, lanes = self.b, integer(self.lanes)
+        if self.is_line:
+            self.of_row = {}
+        whole = b.add(start, b.mul(b.sdiv(b.sub(stop, start), lanes), lanes))
+        with loop(b, start, whole, self.lanes) as column:
+            self._element(row, column, None)
+        with b.if_then(b.icmp_signed("<", whole, stop)):
+            left = b.trunc(b.sub(stop, whole), I32)
+            mask = b.icmp_signed("<", self.lane, splat(b, left, self.lanes))
+            self._element(row, whole, mask)
 
     def _element(self, row: Any, column: Any, mask: Any) -> None:
-        self.values = dict(self.shared)
+        self.values = self.shared | self.of_row
         for node in self.kernel.body:
             if node.op is ops.uniform:
                 self.values[node] = self._random(node, row, column)
@@ -173,15 +167,16 @@ class _LoopCode:
     def _loaded(self, x: Tensor, row: Any, column: Any) -> Any:
         b = self.b
         pointer, stride, buffer = self.loads[x]
-        space, own = self.kernel.space, buffer.space
-        if own.columns == 1 and space.rows == 1:
-            own = walked(own)
+        own = walked(buffer.space) if self.is_line else buffer.space
         index = b.mul(row, stride) if own.rows != 1 else integer(0)
         if own.columns == 1:
-            value = splat(b, load_at(b, pointer, index), self.lanes)
+            value = self._splat_at(pointer, index)
         else:
             value = load_vector(b, pointer, b.add(index, column), self.e.floats)
         return self._from_memory(value, buffer)
+
+    def _splat_at(self, pointer: Any, index: Any) -> Any:
+        return splat(self.b, load_at(self.b, pointer, index), self.lanes)
 
     def _from_memory(self, value: Any, buffer: Buffer) -> Any:
         if buffer.dtype == "float":
@@ -237,19 +232,10 @@ class _LoopCode:
         if sink.action == "argmax":
             self.b.store(self.e.integer(0), self.sums[sink][1])
 
-    def _prepare(self, sink: Sink, pointer: Any, stride: Any) -> None:
+    def _fill(self, sink: Sink, pointer: Any, length: Any) -> None:
         """Fill what a loop adds to."""
-        if sink.action == "scatter":
-            self.last_row[sink] = self._number("last row", sink.into)
-            size = self.b.mul(self._number("length", sink.into.space.rows), stride)
-            first = self.b.icmp_signed("==", self.function.args[5], integer(0))
-            start, stop = integer(0), self.b.select(first, size, integer(0))
-        elif sink.over == "rows":
-            start, stop = self.start, self.stop
-        else:
-            return
         neutral = self.e.number(NEUTRAL.get(sink.action, 0.0))
-        with loop(self.b, start, stop, self.lanes) as i:
+        with loop(self.b, integer(0), length, self.lanes) as i:
             store_vector(self.b, neutral, pointer, i)
 
     def _combine(self, sink: Sink) -> Callable[[Any, Any], Any]:
@@ -263,12 +249,17 @@ class _LoopCode:
             value = self.e.integer(0)  # of a single column, the first is the largest
         if sink.action == "store" or value.type == self.e.ints:
             place = b.add(b.mul(row, stride), column)
-            store_vector(b, self._to_memory(value), pointer, place)
+            value = self._to_memory(value)
+            if mask is not None and self.is_line:
+                self.e.store_where(mask, value, vector_at(b, pointer, place, value.type))
+            else:
+                store_vector(b, value, pointer, place)
             return
         if mask is not None:
             value = b.select(mask, value, self.e.number(NEUTRAL.get(sink.action, 0.0)))
         if sink.over == "nothing" or sink.over == "rows":
             at = column
+            pointer = self.parts.get(sink, pointer)
             if sink.action == "scatter":
                 number = self._row_number(self.indexes[sink], row, self.last_row[sink])
                 at = b.add(b.mul(number, stride), column)
@@ -284,8 +275,8 @@ class _LoopCode:
             (place,) = self.sums[sink]
             b.store(self._combine(sink)(b.load(place), value), place)
 
-    def _finish(self, sink: Sink, pointer: Any, at: Any) -> None:
-        """All lanes in one, stored for the row, or for all rows."""
+    def _finish(self, sink: Sink, place: Any) -> None:
+        """All lanes in one."""
         b = self.b
         best = b.load(self.sums[sink][0])
         total = _folded(b, best, self.lanes, sink.action)
@@ -293,9 +284,8 @@ class _LoopCode:
             where = b.load(self.sums[sink][1])
             largest = b.fcmp_ordered("==", best, splat(b, total, self.lanes))
             where = b.select(largest, where, self.e.integer(2**31 - 1))
-            number = fold(b, where, self.lanes, _smaller(b))
-            total = b.bitcast(number, F32)
-        b.store(total, b.gep(pointer, [at]))
+            total = b.bitcast(fold(b, where, self.lanes, _smaller(b)), F32)
+        b.store(total, place)
 
 
 def _table(node: Tensor) -> Tensor:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 from ...graph import ops
 from ...graph.evaluate import uniform_nodes
-from ...graph.tensor import Tensor
+from ...graph.leaves import input_op
+from ...graph.tensor import Op, Tensor
 from ...graph.walk import toposort
 from .kernels import (
+    Action,
     Buffer,
+    Gather,
     Kernel,
     Loop,
     Over,
@@ -20,10 +23,11 @@ from .kernels import (
     Turn,
     source_of,
     space_of,
+    takes_one_thread,
     walked,
 )
 
-REDUCTIONS = {ops.sum: "sum", ops.max: "max"}
+REDUCTIONS: dict[Op, Action] = {ops.sum: "sum", ops.max: "max"}
 GATHERED = (ops.take, ops.uniform)
 """Computed element by element, though not from elements at the same place."""
 
@@ -70,8 +74,7 @@ class _Lowering:
             if node in self.uniform:
                 continue
             if not node.inputs:
-                if node not in leaves:
-                    leaves[node] = self.held[node] = self._buffer(node)
+                self._leaf(node, leaves)
             elif node.op is ops.matmul:
                 self._product(node)
             elif node.op in REDUCTIONS:
@@ -95,6 +98,12 @@ class _Lowering:
             changed[leaf] = buffer
         self._drop_unread([*shown, *changed.values()])
         return Lowered(self.kernels, self.buffers, leaves, shown, changed)
+
+    def _leaf(self, node: Tensor, leaves: dict[Tensor, Buffer]) -> None:
+        if node not in leaves:
+            leaves[node] = self.held[node] = self._buffer(node)
+        if node.op is input_op:
+            self._add(Gather(self.held[node]), self.held[node])
 
     def _drop_unread(self, results: Sequence[Buffer]) -> None:
         """Store nothing that only the loop itself goes on to use."""
@@ -158,7 +167,7 @@ class _Lowering:
         self.held[node] = self._buffer(node)
         self._add(Product(left, right, self.held[node], turned), self.held[node])
 
-    def _reduce(self, node: Tensor, action: str, x: Tensor, axes: tuple[int, ...]) -> None:
+    def _reduce(self, node: Tensor, action: Action, x: Tensor, axes: tuple[int, ...]) -> None:
         """A reduction, said in rows and columns of memory; over a length of 1 it is a copy."""
         space = space_of(x)
         ranks: dict[int, Over] = {0: "rows", 1: "columns"}
@@ -181,7 +190,7 @@ class _Lowering:
     def _sink(
         self,
         node: Tensor,
-        action: str,
+        action: Action,
         over: Over,
         value: Tensor,
         index: Tensor | None = None,
@@ -193,16 +202,18 @@ class _Lowering:
         value = source_of(value)
         at = None if index is None else self.in_memory(index)
         body, loads = self._cone(value)
-        place = self._place(space, loads, at)
+        into = self._buffer(node)
+        sink = Sink(action, over, value, into, at)
+        alone = takes_one_thread(space, sink)
+        place = len(self.kernels) if alone else self._place(space, loads)
         if place == len(self.kernels):
             self.kernels.append(Loop(space))
         loop = self.kernels[place]
         assert isinstance(loop, Loop)
         loop.body |= dict.fromkeys(body)
         loop.loads |= {x: buffer for x, buffer in loads.items() if x not in loop.body}
-        into = self._buffer(node)
+        loop.sinks.append(sink)
         self.ready[into.slot] = place
-        loop.sinks.append(Sink(action, over, value, into, at))  # type: ignore[arg-type]
         if not copy:
             self.held[node] = into
         return into
@@ -235,12 +246,12 @@ class _Lowering:
                 loads[node] = self.in_memory(node)
         return body, loads
 
-    def _place(self, space: Space, loads: dict[Tensor, Buffer], index: Buffer | None) -> int:
+    def _place(self, space: Space, loads: dict[Tensor, Buffer]) -> int:
         """The first loop over that space which runs when all that is loaded is there.
 
         A value that a loop itself computes is there for the rest of its body, at the same element.
         """
-        earliest = 0 if index is None else self.ready[index.slot] + 1
+        earliest = 0
         for x, buffer in loads.items():
             maker = self.ready[buffer.slot]
             loop = self.kernels[maker] if maker >= 0 else None
@@ -248,6 +259,6 @@ class _Lowering:
             earliest = max(earliest, maker if inside else maker + 1)
         for place in range(earliest, len(self.kernels)):
             kernel = self.kernels[place]
-            if isinstance(kernel, Loop) and kernel.space == space:
+            if isinstance(kernel, Loop) and kernel.space == space and not kernel.alone:
                 return place
         return len(self.kernels)

@@ -6,10 +6,19 @@ import math
 
 import numpy as np
 
-from ...graph.shape import Dim, Free
-from ...graph.tensor import Array
-from .kernels import Space
+from ...graph.shape import Free
+from ...graph.tensor import Array, Tensor
+from .kernels import Grains, Length, Space
 from .native import host
+
+
+class Memory:
+    """The arrays of state leaves, and how often they have been changed."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[Tensor, Array] = {}
+        self.changes = 0
+
 
 PAGE = 4096
 """Rows at a distance of a multiple of it fall on the same lines of the cache: at 1,024 columns a
@@ -18,9 +27,22 @@ product then takes twice as long."""
 CACHE_LINE = 64
 
 
-def length(n: Dim, capacity: int) -> int:
-    """A number of rows or columns, for batches of up to `capacity` rows."""
-    return capacity if isinstance(n, Free) else n
+MOST_GRAINS = 64
+"""Enough to share them evenly; more would cost more to add up."""
+
+
+def length(n: Length, batch: int) -> int:
+    """A number of rows or columns, for batches of that many rows."""
+    if isinstance(n, Grains):
+        whole = length(n.of, batch)
+        return math.ceil(whole / grain(whole))
+    return batch if isinstance(n, Free) else n
+
+
+def grain(rows: int) -> int:
+    """How many rows a thread sums at one go: whole tiles, whatever the number of threads."""
+    tile = host().tile[0]
+    return tile * max(1, math.ceil(rows / (tile * MOST_GRAINS)))
 
 
 def stride(columns: int) -> int:
@@ -31,17 +53,17 @@ def stride(columns: int) -> int:
     return padded + host().lanes if padded * 4 % PAGE == 0 else padded
 
 
-def allocate(space: Space, capacity: int) -> Array:
+def allocate(space: Space, batch: int) -> Array:
     """Zeros for a space, from the start of a cache line; a last vector may reach past the end."""
-    size = length(space.rows, capacity) * stride(length(space.columns, capacity)) + host().lanes
+    size = length(space.rows, batch) * stride(length(space.columns, batch)) + host().lanes
     spare = CACHE_LINE // 4
     memory = np.zeros(size + spare, np.float32)
     start = -memory.ctypes.data % CACHE_LINE // 4
     return memory[start : start + size]
 
 
-def elements(memory: Array, space: Space, capacity: int) -> Array:
+def elements(memory: Array, space: Space, batch: int) -> Array:
     """The rows and columns of a space as a view of its memory."""
-    rows, columns = length(space.rows, capacity), length(space.columns, capacity)
+    rows, columns = length(space.rows, batch), length(space.columns, batch)
     step = stride(columns)
     return memory[: rows * step].reshape(rows, step)[:, :columns]

@@ -14,66 +14,92 @@ from ...graph import ops, random
 from ...graph import shape as shapes
 from ...graph.evaluate import Plan, initial_value
 from ...graph.leaves import STATE_OPS, input_op
-from ...graph.shape import Free
+from ...graph.shape import Free, N
 from ...graph.tensor import Array, Tensor, constant_op
 from ..program import Feed, Outputs, Program
-from .assemble import Number, address, assemble
+from .assemble import address, assemble
+from .call import CONTEXT, Number
 from .crew import Crew
-from .driver_code import FIELDS, SOURCES
-from .kernels import Buffer, Kernel, Loop, Product, Space
-from .lower import lower
-from .memory import allocate, elements, length, stride
-from .simplify import simplify
+from .driver_code import ABANDONED, FIELDS, LINE, MEETING
+from .gather_code import SOURCES
+from .kernels import (
+    Buffer,
+    Gather,
+    Grains,
+    Kernel,
+    Length,
+    Loop,
+    Product,
+    Space,
+    lies_over,
+    walked,
+)
+from .memory import Memory, allocate, elements, grain, length, stride
+from .passes import compile_passes
+from .schedule import Chain, touched
 
 DRIVER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
+CACHE = 256 * 1024
+"""Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
+quarter of a core's own cache on most processors."""
+
+FEWEST_ROWS = 96
+"""Rows at a time all the same: a product reads all of b again for each of them."""
+
+ALL = 2**62
+"""A grain that has all rows, where one thread does the work."""
+
 
 class NativeProgram:
-    """Simplified, lowered and compiled when it is made; its buffers grow with the batch."""
+    """Simplified, lowered, scheduled and compiled when it is made; buffers are for a batch size."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        simple = simplify(program.results)
-        count = len(program.outputs)
-        self.lowered = lower(
-            simple[:count], dict(zip(program.updates, simple[count:], strict=True))
-        )
-        self.kernels = assemble(self.lowered.kernels)
-        self.tables = Tables([number for _, numbers in self.kernels for number in numbers])
-        self.shown = dict(zip(program.outputs, self.lowered.outputs, strict=True))
-        self.state = {x: b for x, b in self.lowered.leaves.items() if x.op in STATE_OPS}
-        self.inputs = {x: b for x, b in self.lowered.leaves.items() if x.op is input_op}
-        self.swaps = [(self.state[x].slot, new.slot) for x, new in self.lowered.updates.items()]
-        self.work = sum(map(work_a_row, self.lowered.kernels))
-        self.capacity = 0
+        stages = compile_passes(program)
+        lowered, self.transposes = stages.lowered, stages.kept.transposes
+        self.phases, self.buffers = stages.schedule.phases, stages.schedule.buffers
+        self.kernels = stages.schedule.kernels
+        self.code = assemble(self.kernels)
+        self.tables = Tables([number for _, numbers in self.code for number in numbers])
+        self.shown = dict(zip(program.outputs, lowered.outputs, strict=True))
+        self.leaves = lowered.leaves
+        self.state = {
+            x: b for x, b in self.leaves.items() if x.op in STATE_OPS and x not in self.transposes
+        }
+        self.inputs = {b.slot: x for x, b in self.leaves.items() if x.op is input_op}
+        self.swaps = [(self.leaves[x].slot, new.slot) for x, new in lowered.updates.items()]
+        self.work = sum(map(work_a_row, self.kernels))
+        self.batch = 0
+        self.seen = -1  # the memory as this program left it
         self.arrays: dict[int, Array] = {}  # by slot
-        self.calls: list[tuple[int, Array]] = []
+        self.numbers: list[Array] = []  # by kernel
+        self.plan: dict[str, list[tuple[int, ...]]] = {}
 
-    def run(self, memory: dict[Tensor, Array], feed: Feed, crew: Crew) -> Outputs:
+    def run(self, memory: Memory, feed: Feed, crew: Crew) -> Outputs:
         """Run over the feed; `memory` has the state before, and then the state after."""
-        if min(feed.batch_size, feed.rows) > self.capacity:
-            self._make_room(min(feed.batch_size, feed.rows))
+        batch = min(feed.batch_size, feed.rows)
+        if batch != self.batch:
+            self._prepare(batch)
         for leaf, buffer in self.state.items():
-            self.arrays[buffer.slot] = memory[leaf]
-        rows, steps = feed.rows, feed.steps
-        sizes = np.minimum(feed.batch_size, rows - feed.batch_size * np.arange(steps))
+            self.arrays[buffer.slot] = memory.arrays[leaf]
+        if memory.changes != self.seen:
+            self._turn_weights()
+        data = {slot: _gatherable(feed.data[leaf]) for slot, leaf in self.inputs.items()}
+        sizes = np.minimum(batch, feed.rows - batch * np.arange(feed.steps))
         uniforms, keys = self.tables.values(feed, sizes)
         with np.errstate(over="ignore"):  # a rate of 1e39 is infinite in float32
             uniforms = np.ascontiguousarray(uniforms, np.float32)
         names = self.program.outputs
         scalars = [name for name in names if names[name].shape == ()]
-        values = np.zeros((steps, len(scalars)), np.float32)
-        found = {name: self._empty(name, rows) for name in names if name not in scalars}
-        data = {leaf: _gatherable(feed.data[leaf]) for leaf in self.inputs}
-        order = np.arange(rows) if feed.order is None else feed.order
+        values = np.zeros((feed.steps, len(scalars)), np.float32)
+        found = {name: self._empty(name, feed.rows) for name in names if name not in scalars}
+        order = np.arange(feed.rows) if feed.order is None else feed.order
         watched = self.program.watched
         arguments: dict[str, Any] = {
-            "slots": [self.arrays[b.slot].ctypes.data for b in self.lowered.buffers],
-            "calls": [(code, numbers.ctypes.data) for code, numbers in self.calls],
-            "gathers": [
-                (address(data[x].dtype.name), data[x].ctypes.data, b.slot, *self._form(b))
-                for x, b in self.inputs.items()
-            ],
+            "slots": [self.arrays[b.slot].ctypes.data for b in self.buffers],
+            **self.plan,
+            "calls": self._calls(data),
             "scalars": [self.shown[name].slot for name in scalars],
             "scalar_values": values,
             "matrices": [
@@ -83,27 +109,31 @@ class NativeProgram:
             "swaps": self.swaps,
             "watched": self.shown[watched].slot if watched else -1,
             "order": np.ascontiguousarray(order, np.int64),
-            "batch": feed.batch_size,
-            "rows": rows,
+            "batch": batch,
+            "grain": grain(batch),
+            "rows": feed.rows,
             "uniforms": uniforms,
             "n_uniforms": uniforms.shape[1],
             "keys": np.ascontiguousarray(keys, np.uint32),
             "n_keys": keys.shape[1],
         }
-        done = _drive(arguments, crew, crew.size_for(self.work * min(feed.batch_size, rows)))
+        done = _drive(arguments, crew, crew.size_for(self.work * batch))
         if done % 2:
             for old, new in self.swaps:
                 self.arrays[old], self.arrays[new] = self.arrays[new], self.arrays[old]
         for leaf, buffer in self.state.items():
-            memory[leaf] = self.arrays[buffer.slot]
+            memory.arrays[leaf] = self.arrays[buffer.slot]
+        if self.swaps:
+            memory.changes += 1
+            self.seen = memory.changes
         outputs = {name: values[:done, i] for i, name in enumerate(scalars)}
         for name, array in found.items():
-            outputs[name] = self._shaped(name, array[: done * feed.batch_size])
+            outputs[name] = self._shaped(name, array[: done * batch])
         return {name: outputs[name] for name in names}
 
     def _form(self, buffer: Buffer) -> tuple[int, int]:
         """The stride and the columns of a buffer."""
-        columns = length(buffer.space.columns, self.capacity)
+        columns = length(buffer.space.columns, self.batch)
         return stride(columns), columns
 
     def _empty(self, name: str, rows: int) -> Array:
@@ -114,39 +144,107 @@ class NativeProgram:
         matrix = matrix if output.dtype == "float" else matrix.view(np.int32)
         return matrix.reshape(-1, *shapes.resolve(output.shape[1:], None))
 
-    def _make_room(self, capacity: int) -> None:
-        """Buffers, and the kernels' numbers, for batches of up to that many rows."""
-        self.capacity = capacity
-        self.arrays = {b.slot: allocate(b.space, capacity) for b in self.lowered.buffers}
-        for leaf, buffer in self.lowered.leaves.items():
+    # What depends on the size of the batch ------------------------------------------------------
+
+    def _prepare(self, batch: int) -> None:
+        self.batch, self.seen = batch, -1
+        mine = {buffer.slot for buffer in self.state.values()}
+        self.arrays = {b.slot: allocate(b.space, batch) for b in self.buffers if b.slot not in mine}
+        for leaf, buffer in self.leaves.items():
             if leaf.op is constant_op:
-                held = elements(self.arrays[buffer.slot], buffer.space, capacity)
+                held = elements(self.arrays[buffer.slot], buffer.space, batch)
                 held = held if leaf.dtype == "float" else held.view(np.int32)
                 held[:] = leaf.attrs["value"].reshape(held.shape)
-        self.calls = [
-            (code, np.array([self._number(*number) for number in numbers], np.int64))
-            for code, numbers in self.kernels
+        self.numbers = [
+            np.array([self._number(*number) for number in numbers], np.int64)
+            for _, numbers in self.code
         ]
+        self.plan = self._plan()
 
     def _number(self, kind: str, what: Any) -> int:
-        """One of a kernel's own numbers; −1 is the length of the batch."""
+        """One of a kernel's own numbers."""
         match kind:
             case "slot":
                 return int(what.slot)
             case "stride":
                 return self._form(what)[0]
             case "length":
-                return what if isinstance(what, int) else -1
+                return self._length(what)
+            case "grain":
+                return self._grain(what)
             case "last row":
-                return length(what.space.rows, self.capacity) - 1
+                return length(what.space.rows, self.batch) - 1
+            case "data":
+                return 0  # known when there is a feed
         return self.tables.place(kind, what)
+
+    def _length(self, n: Length) -> int:
+        """A length, or below 0 where the context has it."""
+        varies = {N: "rows", Grains(N): "grains"}
+        return -CONTEXT.index(varies[n]) if n in varies else length(n, self.batch)
+
+    def _grain(self, along: Length | None) -> int:
+        if along is N:
+            return -CONTEXT.index("grain")
+        return ALL if along is None else grain(length(along, self.batch))
+
+    def _plan(self) -> dict[str, list[tuple[int, ...]]]:
+        """The driver's lists of phases and chains; what is for one thread is a chain by itself."""
+        phases: list[tuple[int, ...]] = []
+        chains: list[tuple[int, ...]] = []
+        call = 0
+        for phase in self.phases:
+            first = len(chains)
+            for chain in phase.chains:
+                end = call + len(chain.kernels)
+                form = self._length(chain.length), self._grain(chain.length)
+                chains.append((*form, self._rows_at_once(chain), call, end))
+                call = end
+            alone = len(chains)
+            for kernel in phase.alone:
+                chains.append((self._length(lies_over(kernel)), ALL, ALL, call, call + 1))
+                call += 1
+            phases.append((first, alone, len(chains)))
+        return {"phases": phases, "chains": chains}
+
+    def _rows_at_once(self, chain: Chain) -> int:
+        """As many rows as the cache has room for, in whole grains."""
+        buffers = {b.slot: b for kernel in chain.kernels for b in touched(kernel)}
+        of_rows = [walked(b.space) for b in buffers.values()]
+        size = sum(
+            4 if space.rows == 1 else 4 * stride(length(space.columns, self.batch))
+            for space in of_rows
+            if chain.length in (space.rows, space.columns if space.rows == 1 else None)
+        )
+        unit = grain(length(chain.length, self.batch))
+        return max(1, max(FEWEST_ROWS, CACHE // max(size, 1)) // unit) * unit
+
+    # What depends on the feed -------------------------------------------------------------------
+
+    def _calls(self, data: dict[int, Array]) -> list[tuple[int, int]]:
+        """For each kernel its code, and where its numbers are."""
+        calls = []
+        for kernel, (place, _), numbers in zip(self.kernels, self.code, self.numbers, strict=True):
+            code = place
+            if isinstance(kernel, Gather):
+                source = data[kernel.into.slot]
+                code, numbers[0] = address(source.dtype.name), source.ctypes.data
+            calls.append((code, numbers.ctypes.data))
+        return calls
+
+    def _turn_weights(self) -> None:
+        """Make the transposes that are kept, of weights that somebody else has changed."""
+        for leaf, W in self.transposes.items():
+            source, into = self.leaves[W], self.leaves[leaf]
+            matrix = elements(self.arrays[source.slot], source.space, self.batch)
+            elements(self.arrays[into.slot], into.space, self.batch)[:] = matrix.T
 
 
 def work_a_row(kernel: Kernel) -> float:
     """About how many operations a kernel makes for a row of the batch."""
     match kernel:
-        case Product(a=a, into=into, turned=turned):
-            lengths = into.space.rows if turned else a.space.columns, into.space.columns
+        case Product(a=a, b=b) if N in (a.space.rows, a.space.columns):
+            lengths = (a.space.columns, b.space.columns)
             return 2.0 * math.prod(n for n in lengths if isinstance(n, int))
         case Loop(space=Space(rows=Free(), columns=int(columns))):
             return float(columns * len(kernel.body))
@@ -211,11 +309,17 @@ def _drive(arguments: dict[str, Any], crew: Crew, threads: int) -> int:
             continue
         held.append(array)
         numbers[name] = array.ctypes.data
-    barrier = np.zeros(16, np.int64)  # two words, each with a line of the cache to itself
-    numbers |= {"threads": threads, "barrier": barrier.ctypes.data}
+    meeting = np.zeros(LINE * (len(MEETING) + 1), np.int64)
+    start = -meeting.ctypes.data % (8 * LINE) // 8
+    meeting = meeting[start:]
+    numbers |= {"threads": threads, "meeting": meeting.ctypes.data}
     fields = [
         np.array([(numbers | {"thread": i})[name] for name in FIELDS], np.int64)
         for i in range(threads)
     ]
     call = DRIVER(address("driver"))
-    return crew.run([functools.partial(call, x.ctypes.data) for x in fields])
+
+    def abandon() -> None:
+        meeting[LINE * MEETING.index("stopped")] = ABANDONED
+
+    return crew.run([functools.partial(call, x.ctypes.data) for x in fields], abandon)

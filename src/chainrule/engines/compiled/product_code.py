@@ -8,84 +8,117 @@ in one of 15 registers, while vectors lie side by side. On Zen 4 at 256 × 256 �
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
-from .build import integer, load_at, load_vector, loop, share, splat, store_vector, variable
+from .build import integer, load_at, load_vector, loop, smaller, splat, store_vector, variable
+from .call import Call, Number
 from .emit import Emitter
-from .loop_code import SIGNATURE
+from .kernels import Product, shared_along
 from .native import Host
 
+HEIGHTS = 3, 1
+"""Of tiles for what has fewer rows than a tile: each a few instructions more to compile."""
 
-def write_product(module: ir.Module, name: str, turned: bool, host: Host) -> None:
-    """A function that multiplies matrices; its numbers say where they lie, and their lengths."""
-    _ProductCode(module, name, turned, host)
+
+def write_product(
+    module: ir.Module, name: str, turned: bool, in_grains: bool, host: Host
+) -> list[Number]:
+    """A function that multiplies matrices; its numbers, of "a", "b", "into" and the product."""
+    return _ProductCode(Call(module, name), turned, in_grains, host).call.numbers
+
+
+def product_numbers(numbers: Sequence[Number], product: Product) -> list[Number]:
+    """The numbers of a certain product."""
+    a, b, into = product.a, product.b, product.into
+    buffers = {"a": a, "b": b, "into": into}
+    lengths = {
+        "m": a.space.columns if product.turned else a.space.rows,
+        "k": a.space.rows if product.turned else a.space.columns,
+        "n": b.space.columns,
+        "along": shared_along(product),
+    }
+    return [(kind, (buffers | lengths)[what]) for kind, what in numbers]
 
 
 class _ProductCode:
-    NUMBERS = ("a", "a stride", "b", "b stride", "into", "into stride", "m", "k", "n")
-
-    def __init__(self, module: ir.Module, name: str, turned: bool, host: Host) -> None:
-        self.turned, self.lanes = turned, host.lanes
+    def __init__(self, call: Call, turned: bool, in_grains: bool, host: Host) -> None:
+        self.call, self.b, self.turned, self.lanes = call, call.b, turned, host.lanes
         self.tile_rows, self.wide = host.tile
-        self.function = ir.Function(module, SIGNATURE, name)
-        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.e = Emitter(self.b, host.lanes)
-        self._write()
+        self.a, self.right = call.pointer("a"), call.pointer("b")
+        self.a_stride, self.b_stride = call.stride("a"), call.stride("b")
+        self.into, self.into_stride = call.pointer("into"), call.stride("into")
+        self.columns = call.length("length", "n")
+        if in_grains:
+            self._grains()
+        else:
+            depth = call.length("length", "k")
+            self._rows(self.into, call.start, call.stop, integer(0), depth)
+        self.b.ret_void()
 
-    def _write(self) -> None:
-        b = self.b
-        slots, numbers, batch, _, _, thread, threads = self.function.args
-        n = {name: load_at(b, numbers, integer(i)) for i, name in enumerate(self.NUMBERS)}
-        for name in ("a", "b", "into"):
-            n[name] = load_at(b, slots, n[name])
-        for name in ("m", "k", "n"):
-            n[name] = b.select(b.icmp_signed("<", n[name], integer(0)), batch, n[name])
-        self.n = n
-        # Each thread has whole tiles of rows; the last tile of all overlaps the one before it, and
-        # what two threads compute there is the same.
-        self.first, self.last = share(b, n["m"], thread, threads, self.tile_rows)
-        vectors = b.sdiv(b.add(n["n"], integer(self.lanes - 1)), integer(self.lanes))
+    def _grains(self) -> None:
+        """The rows that are shared are those that are summed: a part of the result for each grain.
+
+        A part lies in memory as the result does, and the rows of b are as long as its rows.
+        """
+        b, call = self.b, self.call
+        height, grain = call.length("length", "m"), call.length("grain", "along")
+        part_stride, self.into_stride = self.into_stride, self.b_stride
+        with loop(b, call.start, call.stop, grain) as first:
+            last = smaller(b, b.add(first, grain), call.stop)
+            part = b.gep(self.into, [b.mul(b.sdiv(first, grain), part_stride)])
+            self._rows(part, integer(0), height, first, last)
+
+    def _rows(self, into: Any, start: Any, stop: Any, first: Any, last: Any) -> None:
+        """Some rows of the result, summed over first ≤ k < last, a panel of columns at a time."""
+        b, self.target = self.b, into
+        self.first, self.last = first, last
+        vectors = b.sdiv(b.add(self.columns, integer(self.lanes - 1)), integer(self.lanes))
         whole = b.mul(b.sdiv(vectors, integer(self.wide)), integer(self.wide))
         with loop(b, integer(0), whole, self.wide) as vector:
-            self._panel(b.mul(vector, integer(self.lanes)), self.wide)
+            self._panel(start, stop, b.mul(vector, integer(self.lanes)), self.wide)
         for rest in range(1, self.wide):
             with b.if_then(b.icmp_signed("==", b.sub(vectors, whole), integer(rest))):
-                self._panel(b.mul(whole, integer(self.lanes)), rest)
-        b.ret_void()
+                self._panel(start, stop, b.mul(whole, integer(self.lanes)), rest)
 
-    def _panel(self, column: Any, vectors: int) -> None:
-        """All rows of the result for some columns. The last tile overlaps the one before it."""
-        b, m, height = self.b, self.n["m"], integer(self.tile_rows)
-        with b.if_else(b.icmp_signed("<", m, height)) as (few, many):
-            with few, loop(b, self.first, self.last) as row:
-                self._tile(row, column, 1, vectors)
-            with many, loop(b, self.first, self.last, self.tile_rows) as row:
-                last = b.sub(m, height)
-                start = b.select(b.icmp_signed(">", row, last), last, row)
-                self._tile(start, column, self.tile_rows, vectors)
+    def _panel(self, start: Any, stop: Any, column: Any, vectors: int) -> None:
+        """Rows for some columns, in the tallest tiles that fit; the last one overlaps the one
+        before it, and computes the same there."""
+        b = self.b
+        count = b.sub(stop, start)
+        done = b.append_basic_block("done")
+        for height in (self.tile_rows, *HEIGHTS):
+            with b.if_then(b.icmp_signed(">=", count, integer(height))):
+                last = b.sub(stop, integer(height))
+                with loop(b, start, stop, height) as row:
+                    self._tile(smaller(b, row, last), column, height, vectors)
+                b.branch(done)
+        b.branch(done)
+        b.position_at_end(done)
 
     def _tile(self, row: Any, column: Any, height: int, vectors: int) -> None:
-        b, n = self.b, self.n
-        tall, step = (integer(1), n["a stride"]) if self.turned else (n["a stride"], integer(1))
-        bases = [b.gep(n["a"], [b.mul(b.add(row, integer(i)), tall)]) for i in range(height)]
+        b = self.b
+        tall, step = (integer(1), self.a_stride) if self.turned else (self.a_stride, integer(1))
+        bases = [b.gep(self.a, [b.mul(b.add(row, integer(i)), tall)]) for i in range(height)]
         sums = [variable(b, self.e.number(0.0)) for _ in range(height * vectors)]
-        with loop(b, integer(0), n["k"]) as k:
+        with loop(b, self.first, self.last) as k:
             self._add_products(k, column, bases, step, sums, vectors)
         for i in range(height):
-            start = b.add(b.mul(b.add(row, integer(i)), n["into stride"]), column)
+            start = b.add(b.mul(b.add(row, integer(i)), self.into_stride), column)
             for j in range(vectors):
                 at = b.add(start, integer(j * self.lanes))
-                store_vector(b, b.load(sums[i * vectors + j]), n["into"], at)
+                store_vector(b, b.load(sums[i * vectors + j]), self.target, at)
 
     def _add_products(
         self, k: Any, column: Any, bases: list[Any], step: Any, sums: list[Any], vectors: int
     ) -> None:
-        b, n = self.b, self.n
-        start = b.add(b.mul(k, n["b stride"]), column)
+        b = self.b
+        start = b.add(b.mul(k, self.b_stride), column)
         right = [
-            load_vector(b, n["b"], b.add(start, integer(j * self.lanes)), self.e.floats)
+            load_vector(b, self.right, b.add(start, integer(j * self.lanes)), self.e.floats)
             for j in range(vectors)
         ]
         offset = b.mul(k, step)
@@ -94,19 +127,3 @@ class _ProductCode:
             for j in range(vectors):
                 place = sums[i * vectors + j]
                 b.store(self.e.fma(left, right[j], b.load(place)), place)
-
-
-def write_turn(module: ir.Module, name: str) -> None:
-    """into = aᵀ, element by element."""
-    function = ir.Function(module, SIGNATURE, name)
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-    slots, numbers, batch, _, _, thread, threads = function.args
-    a, a_stride, into, into_stride, rows, columns = (
-        load_at(b, numbers, integer(i)) for i in range(6)
-    )
-    a, into = load_at(b, slots, a), load_at(b, slots, into)
-    rows, columns = (b.select(b.icmp_signed("<", n, integer(0)), batch, n) for n in (rows, columns))
-    with loop(b, *share(b, columns, thread, threads)) as j, loop(b, integer(0), rows) as i:
-        value = load_at(b, a, b.add(b.mul(i, a_stride), j))
-        b.store(value, b.gep(into, [b.add(b.mul(j, into_stride), i)]))
-    b.ret_void()

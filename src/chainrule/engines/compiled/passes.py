@@ -1,0 +1,48 @@
+"""The passes from a program to phases of kernels, each verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...graph.tensor import Tensor
+from ...graph.text import listing
+from ..program import Program
+from . import verify
+from .lower import Lowered, lower
+from .schedule import Schedule, schedule
+from .simplify import simplify
+from .transposes import Kept, keep_transposes
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """What a program is after each pass."""
+
+    program: Program
+    kept: Kept
+    lowered: Lowered
+    schedule: Schedule
+
+    def __str__(self) -> str:
+        outputs = dict(zip(self.program.outputs, self.kept.outputs, strict=True))
+        return (
+            f"graph\n\n{self.program}\n\n"
+            f"simplified graph\n\n{listing(outputs, self.kept.updates)}\n\n"
+            f"kernels\n\n{self.lowered}\n\n"
+            f"phases\n\n{self.schedule}"
+        )
+
+
+def compile_passes(program: Program) -> Stages:
+    """Simplify the graph, keep transposes, lower it to kernels, and schedule them."""
+    simple = simplify(program.results)
+    verify.same_results(program.results, simple)
+    count = len(program.outputs)
+    updates: dict[Tensor, Tensor] = dict(zip(program.updates, simple[count:], strict=True))
+    kept = keep_transposes(simple[:count], updates)
+    verify.same_results(simple, [*kept.outputs, *kept.updates.values()][: len(simple)])
+    lowered = lower(kept.outputs, kept.updates)
+    verify.kernels(lowered)
+    phases = schedule(lowered.kernels, lowered.buffers)
+    verify.phases(lowered, phases)
+    return Stages(program, kept, lowered, phases)
