@@ -70,10 +70,11 @@ def vector_at(b: ir.IRBuilder, pointer: Value, index: Value, kind: ir.VectorType
     return b.bitcast(b.gep(pointer, [index]), kind.as_pointer())
 
 
-def load_vector(b: ir.IRBuilder, pointer: Value, index: Value, kind: ir.VectorType) -> Value:
-    """The vector that starts at pointer[index], at no particular alignment."""
-    place = vector_at(b, pointer, index, kind)
-    return b.load(place, align=4)
+def load_vector(
+    b: ir.IRBuilder, pointer: Value, index: Value, kind: ir.VectorType, align: int = 4
+) -> Value:
+    """The vector that starts at pointer[index], which need not be at a multiple of its size."""
+    return b.load(vector_at(b, pointer, index, kind), align=align)
 
 
 def store_vector(b: ir.IRBuilder, value: Value, pointer: Value, index: Value) -> None:

@@ -76,8 +76,10 @@ class _Driver:
 
     def _step(self, start: Any) -> None:
         b, f, step = self.b, self.f, self.b.load(self.done)
-        rows = smaller(b, b.sub(f["rows"], start), f["batch"])
+        left = b.sub(f["rows"], start)
+        rows = smaller(b, left, f["batch"])
         whole = b.add(rows, b.sub(f["grain"], integer(1)))
+        self._set("left", left)
         self._set("rows", rows)
         self._set("grains", b.sdiv(whole, f["grain"]))
         self._set("order", _advanced(b, f["order"], start, 8))

@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from ...graph import ops
 from ...graph.tensor import Op
+from .build import splat
 
 F32, I32, I1 = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 Value = Any
@@ -60,6 +61,22 @@ class Emitter:
         name = f"llvm.{name}.v{self.lanes}f32"
         function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
         return self.b.call(function, operands)
+
+    def first(self, count: Value) -> Value:
+        """A mask of the first lanes."""
+        number = ir.Constant(self.ints, list(range(self.lanes)))
+        count = splat(self.b, self.b.trunc(count, I32), self.lanes)
+        return self.b.icmp_signed("<", number, count)
+
+    def load_where(self, mask: Value, place: Value) -> Value:
+        """Load the lanes that the mask has, and touch no other."""
+        kind = place.type.pointee
+        name = f"llvm.masked.load.v{self.lanes}{_short(kind.element)}.p0"
+        kinds = [place.type, I32, mask.type, kind]
+        function = self.b.module.globals.get(name) or ir.Function(
+            self.b.module, ir.FunctionType(kind, kinds), name
+        )
+        return self.b.call(function, [place, ir.Constant(I32, 1), mask, ir.Constant(kind, None)])
 
     def store_where(self, mask: Value, value: Value, place: Value) -> None:
         """Store the lanes that the mask has, and touch no other."""
@@ -218,6 +235,10 @@ class Emitter:
         if x.type == self.bools:
             return self.b.icmp_unsigned(sign, x, y)
         return self.b.icmp_signed(sign, x, y)
+
+
+def _short(kind: ir.Type) -> str:
+    return "f32" if kind == F32 else str(kind)
 
 
 def _float32(value: float) -> float:

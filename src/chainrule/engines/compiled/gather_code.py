@@ -6,37 +6,63 @@ from typing import Any
 
 from llvmlite import ir
 
-from .build import I64, integer, load_at, loop, store_vector
-from .call import LONGS, Call, Number
-from .emit import F32, I32
+from .build import I64, integer, load_at, load_vector, loop, smaller, store_vector, vector_at
+from .call import CONTEXT, LONGS, Call, Number
+from .emit import F32, I32, Emitter
 from .kernels import Gather
+from .memory import CACHE_LINE
+
+BYTES = ir.IntType(8).as_pointer()
 
 SOURCES: dict[str, ir.Type] = {"uint8": ir.IntType(8), "float32": F32, "int64": I64}
 """The types of data that a batch can be gathered from."""
+
+SIZES = {"uint8": 1, "float32": 4, "int64": 8}
+
+AHEAD = 8
+"""How many rows before it is copied a row is asked for."""
 
 
 def write_gather(module: ir.Module, name: str, source: str, lanes: int) -> list[Number]:
     """Copy rows to their buffer: bytes and floats as floats, class numbers as int."""
     call = Call(module, name)
-    b = call.b
-    data = b.inttoptr(call.number("data", "into"), SOURCES[source].as_pointer())
+    b, e = call.b, Emitter(call.b, lanes)
+    kind = SOURCES[source]
+    data = b.inttoptr(call.number("data", "into"), kind.as_pointer())
     into, stride = call.pointer("into"), call.stride("into")
     columns = call.length("length", "columns")
     order = call.shared("order", LONGS)
+    whole = b.mul(b.sdiv(columns, integer(lanes)), integer(lanes))
+    mask = e.first(b.sub(columns, whole))
+    last = b.sub(load_at(b, call.context, integer(CONTEXT.index("left"))), integer(1))
+    bytes_a_row = b.mul(columns, integer(SIZES[source]))
     with loop(b, call.start, call.stop) as i:
-        start = b.mul(load_at(b, order, i), columns)
-        target = b.mul(i, stride)
-        whole = b.mul(b.sdiv(columns, integer(lanes)), integer(lanes))
+        later = load_at(b, order, smaller(b, b.add(i, integer(AHEAD)), last))
+        _prefetch(b, data, b.mul(later, columns), bytes_a_row)
+        start, target = b.mul(load_at(b, order, i), columns), b.mul(i, stride)
         with loop(b, integer(0), whole, lanes) as j:
-            place = b.gep(data, [b.add(start, j)])
-            vector = ir.VectorType(SOURCES[source], lanes)
-            values = b.load(b.bitcast(place, vector.as_pointer()), align=1)
+            values = load_vector(b, data, b.add(start, j), ir.VectorType(kind, lanes), align=1)
             store_vector(b, _as_memory(b, values, lanes), into, b.add(target, j))
-        with loop(b, whole, columns) as j:
-            value = _as_memory(b, load_at(b, data, b.add(start, j)), None)
-            b.store(value, b.gep(into, [b.add(target, j)]))
+        with b.if_then(b.icmp_signed("<", whole, columns)):
+            place = vector_at(b, data, b.add(start, whole), ir.VectorType(kind, lanes))
+            values = _as_memory(b, e.load_where(mask, place), lanes)
+            at = vector_at(b, into, b.add(target, whole), values.type)
+            e.store_where(mask, values, at)
     b.ret_void()
     return call.numbers
+
+
+def _prefetch(b: ir.IRBuilder, data: Any, start: Any, length: Any) -> None:
+    """Ask for the lines of a row, long before they are read."""
+    kinds = [BYTES, I32, I32, I32]
+    name = "llvm.prefetch.p0"
+    function = b.module.globals.get(name) or ir.Function(
+        b.module, ir.FunctionType(ir.VoidType(), kinds), name
+    )
+    row = b.bitcast(b.gep(data, [start]), BYTES)
+    read, keep, is_data = (ir.Constant(I32, n) for n in (0, 2, 1))
+    with loop(b, integer(0), length, CACHE_LINE) as line:
+        b.call(function, [b.gep(row, [line]), read, keep, is_data])
 
 
 def gather_numbers(gather: Gather) -> list[Number]:
@@ -46,10 +72,10 @@ def gather_numbers(gather: Gather) -> list[Number]:
     return [*kinds, ("length", into.space.columns)]
 
 
-def _as_memory(b: ir.IRBuilder, value: Any, lanes: int | None) -> Any:
+def _as_memory(b: ir.IRBuilder, values: Any, lanes: int) -> Any:
     """Bytes as floats, and class numbers as 32 bits in the place of floats."""
-    floats, ints = (kind if lanes is None else ir.VectorType(kind, lanes) for kind in (F32, I32))
-    source = value.type if lanes is None else value.type.element
-    if source == SOURCES["uint8"]:
-        return b.uitofp(value, floats)
-    return b.bitcast(b.trunc(value, ints), floats) if source == SOURCES["int64"] else value
+    floats, ints = (ir.VectorType(kind, lanes) for kind in (F32, I32))
+    kind = values.type.element
+    if kind == SOURCES["uint8"]:
+        return b.uitofp(values, floats)
+    return b.bitcast(b.trunc(values, ints), floats) if kind == SOURCES["int64"] else values

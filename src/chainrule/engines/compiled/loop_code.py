@@ -141,9 +141,7 @@ class _LoopCode:
         with loop(b, start, whole, self.lanes) as column:
             self._element(row, column, None)
         with b.if_then(b.icmp_signed("<", whole, stop)):
-            left = b.trunc(b.sub(stop, whole), I32)
-            mask = b.icmp_signed("<", self.lane, splat(b, left, self.lanes))
-            self._element(row, whole, mask)
+            self._element(row, whole, self.e.first(b.sub(stop, whole)))
 
     def _element(self, row: Any, column: Any, mask: Any) -> None:
         self.values = self.shared | self.of_row

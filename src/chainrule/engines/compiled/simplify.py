@@ -7,6 +7,7 @@ from typing import Any
 
 from ...graph import ops
 from ...graph import shape as shapes
+from ...graph.leaves import STATE_OPS
 from ...graph.tensor import Op, Tensor, constant_op
 from ...graph.walk import toposort
 
@@ -91,6 +92,20 @@ def _multiply(x: Tensor, y: Tensor) -> Tensor | None:
     return x if _is(y, 1.0) and x.shape != () else y if _is(x, 1.0) and y.shape != () else None
 
 
+def _divide(x: Tensor, y: Tensor) -> Tensor | None:
+    """By a number of the step: it is inverted once, in float64, instead of at each element."""
+    if x.shape == ():
+        return None
+    return x if _is(y, 1.0) else x * ops.reciprocal(y) if _is_uniform(y) else None
+
+
+def _is_uniform(node: Tensor) -> bool:
+    """Whether a scalar depends on the step's numbers alone."""
+    if node.shape != () or node.op in STATE_OPS:
+        return False
+    return not node.inputs or (node.op.elementwise and all(map(_is_uniform, node.inputs)))
+
+
 def _power(x: Tensor, y: Tensor) -> Tensor | None:
     return x * x if _is(y, 2.0) else x if _is(y, 1.0) and x.shape != () else None
 
@@ -123,7 +138,7 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor | None:
 
 RULES: dict[Op, Callable[..., Tensor | None]] = {
     ops.multiply: _multiply,
-    ops.divide: _unless(1.0),
+    ops.divide: _divide,
     ops.add: _unless(0.0),
     ops.subtract: _unless(0.0),
     ops.power: _power,
