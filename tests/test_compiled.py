@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.choose import make_engine
-from chainrule.engines.compiled import memory, native
+from chainrule.engines.compiled import crew, memory, native, verify
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
+from chainrule.engines.compiled.passes import compile_passes
+from chainrule.engines.compiled.schedule import Chain, Phase
 from chainrule.engines.compiled.simplify import simplify
 from chainrule.engines.program import Feed, Program
 from chainrule.engines.reference import ReferenceEngine
@@ -24,6 +27,8 @@ from chainrule.graph import ops
 from chainrule.graph.evaluate import evaluate
 from chainrule.nn.build import ACTIVATIONS
 from chainrule.spec import KINDS
+from chainrule.training.programs import columns
+from chainrule.training.session import Clock
 
 LANES = native.host().lanes
 ELEMENTWISE = [op for op in cr.OPS.values() if op.elementwise and op is not ops.stop_gradient]
@@ -441,6 +446,48 @@ def test_one_loop_for_what_can_be_one():
     ]
 
 
+# Verification -------------------------------------------------------------------------------
+
+
+def stages():
+    net = nn.Sequential(nn.Affine(3, 40), nn.ReLU(), nn.Affine(40, 40), nn.ReLU())
+    x = cr.batch(3)
+    loss = net(x).sum(axis=1).mean()
+    weights = list(net.leaves().values())
+    gradients = cr.grad(loss, weights)
+    updates = {W: W - g for W, g in zip(weights, gradients, strict=True)}
+    return compile_passes(Program({"loss": loss}, updates))
+
+
+def test_a_kernel_too_few_too_early_or_twice_is_found():
+    lowered = stages().lowered
+    for broken in (
+        lowered.kernels[:-1],
+        lowered.kernels[::-1],
+        [*lowered.kernels, lowered.kernels[-1]],
+    ):
+        with pytest.raises(verify.CompilerError, match=r"nothing fills|not filled yet|again"):
+            verify.kernels(replace(lowered, kernels=broken))
+
+
+def test_a_thread_that_does_not_wait_is_found():
+    found = stages()
+    first, second, *rest = found.schedule.phases
+    verify.phases(found.lowered, found.schedule)
+    one = Phase([*first.chains, *second.chains], [*first.alone, *second.alone])
+    with pytest.raises(verify.CompilerError, match=r"reads .*, which is not filled yet"):
+        verify.phases(found.lowered, replace(found.schedule, phases=[one, *rest]))
+    # Rows of weights are not what a thread has of the batch's rows.
+    moved = Phase([Chain(40, first.chains[0].kernels)], first.alone)
+    with pytest.raises(verify.CompilerError, match="along 40"):
+        verify.phases(found.lowered, replace(found.schedule, phases=[moved, second, *rest]))
+
+
+def test_a_result_that_changes_its_shape_is_found():
+    with pytest.raises(verify.CompilerError, match="became"):
+        verify.same_results([cr.batch(3)], [cr.batch(4)])
+
+
 # Threads ------------------------------------------------------------------------------------
 
 
@@ -452,6 +499,33 @@ def net_with_all_kinds_of_sums(threads, seed=0):
     return cr.Trainer(
         net, nn.SoftmaxCrossEntropy(), optim.Adam(), clip_norm=1.0, seed=seed, threads=threads
     )
+
+
+def test_a_crew_that_is_not_complete_goes_home(monkeypatch):
+    """The second thread waits for the first, which is interrupted before it starts."""
+    t = net_with_all_kinds_of_sums(2)
+    X, y = rows(100)
+    t.fit(X, y, epochs=1)
+    run = crew.Crew.run
+
+    def interrupted(self, calls, abandon):
+        def never():
+            raise KeyboardInterrupt
+
+        return run(self, [never, *calls[1:]], abandon)
+
+    monkeypatch.setattr(crew.Crew, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        t.session.engine.run(*one_step(t, X, y))
+    monkeypatch.undo()
+    t.fit(X, y, epochs=1)
+
+
+def one_step(t, X, y):
+    data = t._part(X, y, None)
+    given, program = t.session.program("training", data)
+    scalars = t.session._scalars(given, program, Clock(0, 1), np.arange(1), 1)
+    return program, Feed(columns(given, data), len(X), None, scalars)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])

@@ -7,6 +7,7 @@ in memory as a matrix: [F] is one row; [N] and [N, 1] are one column, which is w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,7 @@ from ...errors import InputError
 from ...graph import ops
 from ...graph.shape import Dim, N
 from ...graph.tensor import DType, Tensor
+from ...graph.text import brief, is_number
 
 Action = Literal["store", "sum", "max", "argmax", "scatter"]
 Over = Literal["nothing", "columns", "rows", "all"]
@@ -90,15 +92,24 @@ class Loop:
     def __str__(self) -> str:
         names = {tensor: str(buffer) for tensor, buffer in self.loads.items()}
         for tensor in self.body:
-            sources = map(source_of, tensor.inputs)
-            operands = " ".join(names.get(x, x.name or x.op.name) for x in sources)
-            names[tensor] = f"({tensor.op.name} {operands})"
+            names[tensor] = _formula(tensor, names)
         sinks = "; ".join(
             f"{sink.into} = {sink.action}{'' if sink.over == 'nothing' else f' over {sink.over}'} "
-            f"{names.get(sink.value, sink.value.name or sink.value.op.name)}"
+            f"{_named(sink.value, names)}"
             for sink in self.sinks
         )
         return f"loop {self.space}: {sinks}"
+
+
+def _named(x: Tensor, names: Mapping[Tensor, str]) -> str:
+    """An operand; one that no name is given to depends on the step's numbers alone."""
+    if is_number(x):
+        return brief(x.attrs["value"])
+    return names.get(x) or x.name or (_formula(x, names) if x.inputs else x.op.name)
+
+
+def _formula(x: Tensor, names: Mapping[Tensor, str]) -> str:
+    return f"({' '.join([x.op.name, *(_named(source_of(y), names) for y in x.inputs)])})"
 
 
 @dataclass(frozen=True, eq=False)
