@@ -49,7 +49,7 @@ def _written(kernel: Kernel) -> tuple[str, list[Number]]:
     if isinstance(kernel, Loop):
         return _text(functools.partial(write_loop, kernel=kernel, lanes=host().lanes))
     if isinstance(kernel, Product):
-        text, numbers = _product(kernel.turned, kernel.in_grains)
+        text, numbers = _product()
         return text, product_numbers(numbers, kernel)
     if isinstance(kernel, Gather):
         return _support()["float32"], gather_numbers(kernel)
@@ -58,8 +58,8 @@ def _written(kernel: Kernel) -> tuple[str, list[Number]]:
 
 
 @functools.cache
-def _product(turned: bool, in_grains: bool) -> tuple[str, list[Number]]:
-    return _text(functools.partial(write_product, turned=turned, in_grains=in_grains, host=host()))
+def _product() -> tuple[str, list[Number]]:
+    return _text(functools.partial(write_product, host=host()))
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 WORK_A_THREAD = 1.5e6
 """Operations of a step that make it worth to wake a thread for: about 30 µs of them."""
@@ -43,6 +43,8 @@ class Crew:
                 future.result()
         except BaseException:
             abandon()
+            # What they work on must outlive their last look at it.
+            wait([future for future in futures if not future.cancel()])
             raise
         return result
 

@@ -174,6 +174,8 @@ class NativeProgram:
                 return self._grain(what)
             case "last row":
                 return length(what.space.rows, self.batch) - 1
+            case "number":
+                return int(what)
             case "data":
                 return 0  # known when there is a feed
         return self.tables.place(kind, what)

@@ -13,69 +13,75 @@ from typing import Any
 
 from llvmlite import ir
 
+from ...graph.shape import N
 from .build import integer, load_at, load_vector, loop, smaller, splat, store_vector, variable
 from .call import Call, Number
 from .emit import Emitter
-from .kernels import Product, shared_along
+from .kernels import Product
 from .native import Host
 
 HEIGHTS = 3, 1
 """Of tiles for what has fewer rows than a tile: each a few instructions more to compile."""
 
 
-def write_product(
-    module: ir.Module, name: str, turned: bool, in_grains: bool, host: Host
-) -> list[Number]:
-    """A function that multiplies matrices; its numbers, of "a", "b", "into" and the product."""
-    return _ProductCode(Call(module, name), turned, in_grains, host).call.numbers
+def write_product(module: ir.Module, name: str, host: Host) -> list[Number]:
+    """A function that multiplies matrices; `product_numbers` says of which product.
+
+    One function does for all: whether a is read along its rows or down its columns is a distance.
+    """
+    return _ProductCode(Call(module, name), host).call.numbers
 
 
 def product_numbers(numbers: Sequence[Number], product: Product) -> list[Number]:
     """The numbers of a certain product."""
     a, b, into = product.a, product.b, product.into
-    buffers = {"a": a, "b": b, "into": into}
-    lengths = {
-        "m": a.space.columns if product.turned else a.space.rows,
-        "k": a.space.rows if product.turned else a.space.columns,
-        "n": b.space.columns,
-        "along": shared_along(product),
+    stride, one = ("stride", a), ("number", 1)
+    turned, in_grains = product.turned, product.in_grains
+    meant: dict[str, Number] = {
+        "a": ("slot", a),
+        "b": ("slot", b),
+        "into": ("slot", into),
+        "down": one if turned else stride,
+        "along": stride if turned else one,
+        "b stride": ("stride", b),
+        # A part for a grain lies in memory as the whole does, whose rows are as long as those of b.
+        "into stride": ("stride", b if in_grains else into),
+        "part stride": ("stride", into) if in_grains else ("number", 0),
+        "grain": ("grain", N if in_grains else None),
+        "m": ("length", a.space.columns if turned else a.space.rows),
+        "k": ("length", a.space.rows if turned else a.space.columns),
+        "n": ("length", b.space.columns),
+        "in grains": ("number", int(in_grains)),
     }
-    return [(kind, (buffers | lengths)[what]) for kind, what in numbers]
+    return [meant[name] for _, name in numbers]
 
 
 class _ProductCode:
-    def __init__(self, call: Call, turned: bool, in_grains: bool, host: Host) -> None:
-        self.call, self.b, self.turned, self.lanes = call, call.b, turned, host.lanes
+    def __init__(self, call: Call, host: Host) -> None:
+        self.call, self.b, self.lanes = call, call.b, host.lanes
         self.tile_rows, self.wide = host.tile
         self.e = Emitter(self.b, host.lanes)
-        self.a, self.right = call.pointer("a"), call.pointer("b")
-        self.a_stride, self.b_stride = call.stride("a"), call.stride("b")
-        self.into, self.into_stride = call.pointer("into"), call.stride("into")
-        self.columns = call.length("length", "n")
-        if in_grains:
-            self._grains()
-        else:
-            depth = call.length("length", "k")
-            self._rows(self.into, call.start, call.stop, integer(0), depth)
-        self.b.ret_void()
-
-    def _grains(self) -> None:
-        """The rows that are shared are those that are summed: a part of the result for each grain.
-
-        A part lies in memory as the result does, and the rows of b are as long as its rows.
-        """
-        b, call = self.b, self.call
-        height, grain = call.length("length", "m"), call.length("grain", "along")
-        part_stride, self.into_stride = self.into_stride, self.b_stride
+        self.a, self.right, into = (call.pointer(name) for name in ("a", "b", "into"))
+        self.down, self.along = call.number("", "down"), call.number("", "along")
+        self.b_stride, self.into_stride = (call.number("", f"{x} stride") for x in ("b", "into"))
+        self.columns = call.length("", "n")
+        b, height, depth = self.b, call.length("", "m"), call.length("", "k")
+        part_stride, grain = call.number("", "part stride"), call.length("", "grain")
+        in_grains = b.icmp_signed("!=", call.number("", "in grains"), integer(0))
+        # What is shared is rows of the result, or else of those that are summed: then there is a
+        # part of the result for each grain.
         with loop(b, call.start, call.stop, grain) as first:
             last = smaller(b, b.add(first, grain), call.stop)
-            part = b.gep(self.into, [b.mul(b.sdiv(first, grain), part_stride)])
-            self._rows(part, integer(0), height, first, last)
+            part = b.gep(into, [b.mul(b.sdiv(first, grain), part_stride)])
+            start, stop = b.select(in_grains, integer(0), first), b.select(in_grains, height, last)
+            self.first = b.select(in_grains, first, integer(0))
+            self.last = b.select(in_grains, last, depth)
+            self._rows(part, start, stop)
+        b.ret_void()
 
-    def _rows(self, into: Any, start: Any, stop: Any, first: Any, last: Any) -> None:
-        """Some rows of the result, summed over first ≤ k < last, a panel of columns at a time."""
+    def _rows(self, into: Any, start: Any, stop: Any) -> None:
+        """Some rows of the result, a panel of columns at a time."""
         b, self.target = self.b, into
-        self.first, self.last = first, last
         vectors = b.sdiv(b.add(self.columns, integer(self.lanes - 1)), integer(self.lanes))
         whole = b.mul(b.sdiv(vectors, integer(self.wide)), integer(self.wide))
         with loop(b, integer(0), whole, self.wide) as vector:
@@ -101,11 +107,10 @@ class _ProductCode:
 
     def _tile(self, row: Any, column: Any, height: int, vectors: int) -> None:
         b = self.b
-        tall, step = (integer(1), self.a_stride) if self.turned else (self.a_stride, integer(1))
-        bases = [b.gep(self.a, [b.mul(b.add(row, integer(i)), tall)]) for i in range(height)]
+        bases = [b.gep(self.a, [b.mul(b.add(row, integer(i)), self.down)]) for i in range(height)]
         sums = [variable(b, self.e.number(0.0)) for _ in range(height * vectors)]
         with loop(b, self.first, self.last) as k:
-            self._add_products(k, column, bases, step, sums, vectors)
+            self._add_products(k, column, bases, sums, vectors)
         for i in range(height):
             start = b.add(b.mul(b.add(row, integer(i)), self.into_stride), column)
             for j in range(vectors):
@@ -113,7 +118,7 @@ class _ProductCode:
                 store_vector(b, b.load(sums[i * vectors + j]), self.target, at)
 
     def _add_products(
-        self, k: Any, column: Any, bases: list[Any], step: Any, sums: list[Any], vectors: int
+        self, k: Any, column: Any, bases: list[Any], sums: list[Any], vectors: int
     ) -> None:
         b = self.b
         start = b.add(b.mul(k, self.b_stride), column)
@@ -121,7 +126,7 @@ class _ProductCode:
             load_vector(b, self.right, b.add(start, integer(j * self.lanes)), self.e.floats)
             for j in range(vectors)
         ]
-        offset = b.mul(k, step)
+        offset = b.mul(k, self.along)
         for i, base in enumerate(bases):
             left = splat(b, load_at(b, base, offset), self.lanes)
             for j in range(vectors):
