@@ -25,13 +25,13 @@ from .build import (
 )
 from .call import FLOATS, INTS, Call, Number
 from .emit import EMITTERS, F32, I32, Emitter
-from .kernels import Buffer, Loop, Sink, reduces_across, shared_along, source_of, walked
+from .kernels import Buffer, Loop, Sink, reduces_across, source_of, walked
 
 NEUTRAL = {"sum": 0.0, "max": -math.inf, "argmax": -math.inf}
 
 
 def write_loop(module: ir.Module, name: str, kernel: Loop, lanes: int) -> list[Number]:
-    """A function for a loop kernel; what its numbers are."""
+    """A function for a loop kernel; its numbers, of "columns", "along", and what the loop has."""
     return _LoopCode(Call(module, name), kernel, lanes).call.numbers
 
 
@@ -82,8 +82,8 @@ class _LoopCode:
     def _prologue(self) -> None:
         """What is the same for all elements: lengths, places, uniform values, random keys."""
         call, kernel = self.call, self.kernel
-        self.columns = call.length("length", kernel.space.columns)
-        self.grain = call.length("grain", shared_along(kernel))
+        self.columns = call.length("length", "columns")
+        self.grain = call.length("grain", "along")
         self.lane = ir.Constant(self.e.ints, list(range(self.lanes)))
         self.loads = {x: (call.pointer(y), call.stride(y), y) for x, y in kernel.loads.items()}
         self.shared: dict[Tensor, Any] = {}
@@ -102,7 +102,7 @@ class _LoopCode:
         for sink, pointer, stride in self.sinks:
             if sink.action == "scatter":
                 self.last_row[sink] = call.number("last row", sink.into)
-                rows = call.length("length", sink.into.space.rows)
+                rows = call.length("rows", sink.into)
                 self._fill(sink, pointer, self.b.mul(rows, stride))
 
     def _keys(self, node: Tensor) -> list[Any]:

@@ -170,6 +170,8 @@ class NativeProgram:
                 return self._form(what)[0]
             case "length":
                 return self._length(what)
+            case "rows":
+                return self._length(what.space.rows)
             case "grain":
                 return self._grain(what)
             case "last row":

@@ -17,9 +17,11 @@ class CompilerError(AssertionError):
 
 def same_results(before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
     """A graph gives as many results as before, of the same shapes and types."""
-    _hold(len(before) == len(after), f"{len(before)} results became {len(after)}")
+    if len(before) != len(after):
+        raise CompilerError(f"{len(before)} results became {len(after)}")
     for a, b in zip(before, after, strict=True):
-        _hold(a.shape == b.shape and a.dtype == b.dtype, f"{a!r} became {b!r}")
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise CompilerError(f"{a!r} became {b!r}")
 
 
 def kernels(lowered: Lowered) -> None:
@@ -29,45 +31,47 @@ def kernels(lowered: Lowered) -> None:
         _reads(kernel, filled)
         _fills(kernel, filled)
     for buffer in (*lowered.outputs, *lowered.updates.values()):
-        _hold(buffer.slot in filled, f"nothing fills {buffer}")
+        if buffer.slot not in filled:
+            raise CompilerError(f"nothing fills {buffer}")
 
 
 def phases(lowered: Lowered, schedule: Schedule) -> None:
     """All kernels are there, and a thread waits for what it reads of others."""
     extra = len(schedule.kernels) - len(lowered.kernels)
     parts = len(schedule.buffers) - len(lowered.buffers)
-    _hold(extra == parts, f"{extra} kernels were added for {parts} parts of sums")
+    if extra != parts:
+        raise CompilerError(f"{extra} kernels were added for {parts} parts of sums")
     filled = {b.slot for leaf, b in lowered.leaves.items() if leaf.op is not input_op}
     for phase in schedule.phases:
         now = set()
         for chain in phase.chains:
             own: set[int] = set()
             for kernel in chain.kernels:
-                _hold(shared_along(kernel) == chain.length, f"{kernel} along {chain.length}")
+                if shared_along(kernel) != chain.length:
+                    raise CompilerError(f"{kernel} along {chain.length}")
                 mine = {b.slot for b in kernel.reads if reads_own_rows(kernel, b)}
                 _reads(kernel, filled | (own & mine))
                 _fills(kernel, own)
             now |= own
         filled |= now
         for kernel in phase.alone:
-            _hold(shared_along(kernel) is None, f"one thread does {kernel}")
+            if shared_along(kernel) is not None:
+                raise CompilerError(f"one thread does {kernel}")
             _reads(kernel, filled)
             _fills(kernel, filled)
     for buffer in (*lowered.outputs, *lowered.updates.values()):
-        _hold(buffer.slot in filled, f"nothing fills {buffer}")
+        if buffer.slot not in filled:
+            raise CompilerError(f"nothing fills {buffer}")
 
 
 def _reads(kernel: Kernel, filled: Iterable[int]) -> None:
     for buffer in kernel.reads:
-        _hold(buffer.slot in filled, f"{kernel} reads {buffer}, which is not filled yet")
+        if buffer.slot not in filled:
+            raise CompilerError(f"{kernel} reads {buffer}, which is not filled yet")
 
 
 def _fills(kernel: Kernel, filled: set[int]) -> None:
     for buffer in written(kernel):
-        _hold(buffer.slot not in filled, f"{kernel} fills {buffer} again")
+        if buffer.slot in filled:
+            raise CompilerError(f"{kernel} fills {buffer} again")
         filled.add(buffer.slot)
-
-
-def _hold(truth: bool, otherwise: str) -> None:
-    if not truth:
-        raise CompilerError(otherwise)
