@@ -446,6 +446,40 @@ def test_one_loop_for_what_can_be_one():
     ]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_that_diverges_changes_nothing(threads):
+    """W and V are updated where they lie, b is not; the third of four steps is not finite."""
+    x, W, V = cr.batch(5), cr.parameter(np.zeros((5, 40))), cr.parameter(np.zeros((40, 40)))
+    b = cr.parameter(np.zeros(40))
+    loss = cr.log((cr.tanh(x @ W + b) @ V).sum(axis=1)).mean()
+    dW, dV = cr.grad(loss, [W, V])
+    updates = {W: W - 0.01 * dW, V: V + 0.01 * dV, b: b + 1.0}
+    program = Program({"loss": loss}, updates, watched="loss")
+    assert {leaf for leaf in compile_passes(program).in_place if leaf in updates} == {W, V}
+    random = np.random.default_rng(0)
+    X = np.abs(random.normal(size=(40, 5))).astype(np.float32)
+    X[25] = -50.0
+    state = {leaf: np.abs(random.normal(size=leaf.shape)) for leaf in (W, V, b)}
+    found = []
+    for engine in (ReferenceEngine("float32"), CompiledEngine(threads)):
+        for leaf, value in state.items():
+            engine.write(leaf, value)
+        losses = engine.run(program, Feed({x: X}, 10))["loss"]
+        found.append([losses, *(engine.read(leaf) for leaf in state)])
+    assert len(found[1][0]) == 2
+    for expected, value in zip(*found, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_is_overwritten_before_it_is_read():
+    """V's update reads W, and so does an output: neither W nor its old value may be lost."""
+    x, W, V = cr.batch(4), cr.state(np.zeros((4, 4))), cr.state(np.zeros((4, 4)))
+    updates = {W: W + x.T @ x, V: V + W @ W}
+    data = {x: np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)}
+    state = {W: np.eye(4), V: np.ones((4, 4))}
+    assert_same(both({"y": x @ (W @ V)}, data, updates, state, batch_size=2))
+
+
 # Verification -------------------------------------------------------------------------------
 
 

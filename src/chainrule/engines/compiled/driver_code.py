@@ -19,8 +19,8 @@ SPINS = 2000
 
 FIELDS = (
     "slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars", "scalar_values",
-    "matrices", "n_matrices", "swaps", "n_swaps", "watched", "order", "batch", "grain", "rows",
-    "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "meeting",
+    "matrices", "n_matrices", "swaps", "n_swaps", "watched", "checked", "order", "batch", "grain",
+    "rows", "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "meeting",
 )  # fmt: skip
 """What the driver is given: addresses and counts, one 64-bit number each.
 
@@ -66,10 +66,7 @@ class _Driver:
             self._set(name, self.f[name])
         with loop(b, integer(0), self.f["rows"], self.f["batch"]) as start:
             self._step(start)
-            step = b.load(self.done)
-            with b.if_then(b.icmp_signed("!=", b.load(self._shared("stopped")), integer(0))):
-                b.branch(self.ended)
-            b.store(b.add(step, integer(1)), self.done)
+            b.store(b.add(b.load(self.done), integer(1)), self.done)
         b.branch(self.ended)
         b.position_at_end(self.ended)
         b.ret(b.load(self.done))
@@ -93,8 +90,12 @@ class _Driver:
             with self._meeting():
                 with loop(b, alone, end) as chain:
                     self._chain(chain, integer(0), integer(1))
-                with b.if_then(b.icmp_signed("==", number, last)):
+                with b.if_then(b.icmp_signed("==", number, f["checked"])):
+                    self._check()
+                with b.if_then(b.and_(b.icmp_signed("==", number, last), self._goes_on())):
                     self._finish(step, start, rows)
+            with b.if_then(b.not_(self._goes_on())):
+                b.branch(self.ended)
 
     def _chain(self, number: Any, thread: Any, threads: Any) -> None:
         """A thread's rows of a chain, as many at a time as stay in the cache."""
@@ -114,22 +115,25 @@ class _Driver:
                 kernel = b.inttoptr(function, SIGNATURE.as_pointer())
                 b.call(kernel, [self.context, b.inttoptr(numbers, LONGS), start, stop])
 
+    def _check(self) -> None:
+        """Stop if the watched value is not finite, before anything is updated."""
+        b = self.b
+        finite = _is_finite(b, b.load(self._slot(self.f["watched"])))
+        b.store(b.select(finite, integer(0), integer(DIVERGED)), self._shared("stopped"))
+
+    def _goes_on(self) -> Any:
+        return self.b.icmp_signed("==", self.b.load(self._shared("stopped")), integer(0))
+
     def _finish(self, step: Any, start: Any, rows: Any) -> None:
-        """The end of a step, unless it diverged."""
-        b, watched = self.b, self.f["watched"]
-        with b.if_then(b.icmp_signed(">=", watched, integer(0))):
-            finite = _is_finite(b, b.load(self._slot(watched)))
-            stopped = b.select(finite, integer(0), integer(DIVERGED))
-            b.store(stopped, self._shared("stopped"))
-        going = b.icmp_signed("==", b.load(self._shared("stopped")), integer(0))
-        with b.if_then(going):
-            self._put_out(step, start, rows)
-            slots = b.inttoptr(self.f["slots"], LONGS)
-            with loop(b, integer(0), self.f["n_swaps"]) as i:
-                old, new = (b.gep(slots, [slot]) for slot in self._entry("swaps", i, 2))
-                held, fresh = b.load(old), b.load(new)
-                b.store(fresh, old)
-                b.store(held, new)
+        """The end of a step: its outputs, and new state in the place of the old."""
+        b = self.b
+        self._put_out(step, start, rows)
+        slots = b.inttoptr(self.f["slots"], LONGS)
+        with loop(b, integer(0), self.f["n_swaps"]) as i:
+            old, new = (b.gep(slots, [slot]) for slot in self._entry("swaps", i, 2))
+            held, fresh = b.load(old), b.load(new)
+            b.store(fresh, old)
+            b.store(held, new)
 
     def _put_out(self, step: Any, start: Any, rows: Any) -> None:
         b, f = self.b, self.f

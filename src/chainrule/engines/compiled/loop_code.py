@@ -153,8 +153,9 @@ class _LoopCode:
             else:
                 operands = [self._operand(source_of(x), row, column) for x in node.inputs]
                 self.values[node] = EMITTERS[node.op](self.e, *operands)
-        for sink, pointer, stride in self.sinks:
-            value = self._operand(sink.value, row, column)
+        # All is loaded before anything is stored: it may be in the same place.
+        values = [self._operand(sink.value, row, column) for sink in self.kernel.sinks]
+        for (sink, pointer, stride), value in zip(self.sinks, values, strict=True):
             self._put(sink, pointer, stride, value, row, column, mask)
 
     def _operand(self, x: Tensor, row: Any, column: Any) -> Any:

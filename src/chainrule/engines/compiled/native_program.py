@@ -35,8 +35,8 @@ from .kernels import (
     walked,
 )
 from .memory import Memory, allocate, elements, grain, length, stride
-from .passes import compile_passes
-from .schedule import Chain, touched
+from .passes import Stages, compile_passes
+from .schedule import Chain, touched, written
 
 DRIVER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
@@ -68,7 +68,10 @@ class NativeProgram:
             x: b for x, b in self.leaves.items() if x.op in STATE_OPS and x not in self.transposes
         }
         self.inputs = {b.slot: x for x, b in self.leaves.items() if x.op is input_op}
-        self.swaps = [(self.leaves[x].slot, new.slot) for x, new in lowered.updates.items()]
+        pairs = {x: (self.leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
+        self.aliases = [pairs[x] for x in stages.in_place]
+        self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
+        self.checks = self._checks(stages)
         self.work = sum(map(work_a_row, self.kernels))
         self.batch = 0
         self.seen = -1  # the memory as this program left it
@@ -83,6 +86,8 @@ class NativeProgram:
             self._prepare(batch)
         for leaf, buffer in self.state.items():
             self.arrays[buffer.slot] = memory.arrays[leaf]
+        for old, new in self.aliases:
+            self.arrays[new] = self.arrays[old]
         if memory.changes != self.seen:
             self._turn_weights()
         data = {slot: _gatherable(feed.data[leaf]) for slot, leaf in self.inputs.items()}
@@ -95,7 +100,6 @@ class NativeProgram:
         values = np.zeros((feed.steps, len(scalars)), np.float32)
         found = {name: self._empty(name, feed.rows) for name in names if name not in scalars}
         order = np.arange(feed.rows) if feed.order is None else feed.order
-        watched = self.program.watched
         arguments: dict[str, Any] = {
             "slots": [self.arrays[b.slot].ctypes.data for b in self.buffers],
             **self.plan,
@@ -107,7 +111,7 @@ class NativeProgram:
                 for name, array in found.items()
             ],
             "swaps": self.swaps,
-            "watched": self.shown[watched].slot if watched else -1,
+            **self.checks,
             "order": np.ascontiguousarray(order, np.int64),
             "batch": batch,
             "grain": grain(batch),
@@ -123,13 +127,26 @@ class NativeProgram:
                 self.arrays[old], self.arrays[new] = self.arrays[new], self.arrays[old]
         for leaf, buffer in self.state.items():
             memory.arrays[leaf] = self.arrays[buffer.slot]
-        if self.swaps:
+        if self.program.updates:
             memory.changes += 1
             self.seen = memory.changes
         outputs = {name: values[:done, i] for i, name in enumerate(scalars)}
         for name, array in found.items():
             outputs[name] = self._shaped(name, array[: done * batch])
         return {name: outputs[name] for name in names}
+
+    def _checks(self, stages: Stages) -> dict[str, int]:
+        """What must be finite, and after which phase it is known."""
+        if stages.watched is None:
+            return {"watched": -1, "checked": -1}
+        slot = stages.watched.slot
+        makers = [
+            number
+            for number, phase in enumerate(self.phases)
+            for kernel in phase.kernels
+            if slot in {b.slot for b in written(kernel)}
+        ]
+        return {"watched": slot, "checked": makers[0]}
 
     def _form(self, buffer: Buffer) -> tuple[int, int]:
         """The stride and the columns of a buffer."""
@@ -148,7 +165,7 @@ class NativeProgram:
 
     def _prepare(self, batch: int) -> None:
         self.batch, self.seen = batch, -1
-        mine = {buffer.slot for buffer in self.state.values()}
+        mine = {buffer.slot for buffer in self.state.values()} | {new for _, new in self.aliases}
         self.arrays = {b.slot: allocate(b.space, batch) for b in self.buffers if b.slot not in mine}
         for leaf, buffer in self.leaves.items():
             if leaf.op is constant_op:

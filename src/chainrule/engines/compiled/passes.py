@@ -8,6 +8,8 @@ from ...graph.tensor import Tensor
 from ...graph.text import listing
 from ..program import Program
 from . import verify
+from .in_place import updated_in_place
+from .kernels import Buffer
 from .lower import Lowered, lower
 from .schedule import Schedule, schedule
 from .simplify import simplify
@@ -22,14 +24,18 @@ class Stages:
     kept: Kept
     lowered: Lowered
     schedule: Schedule
+    in_place: set[Tensor]
+    watched: Buffer | None
 
     def __str__(self) -> str:
         outputs = dict(zip(self.program.outputs, self.kept.outputs, strict=True))
+        places = [b for x, b in self.lowered.leaves.items() if x in self.in_place]
         return (
             f"graph\n\n{self.program}\n\n"
             f"simplified graph\n\n{listing(outputs, self.kept.updates)}\n\n"
             f"kernels\n\n{self.lowered}\n\n"
-            f"phases\n\n{self.schedule}"
+            f"phases\n\n{self.schedule}\n"
+            f"updated in place: {', '.join(str(b) for b in places) or 'nothing'}"
         )
 
 
@@ -45,4 +51,7 @@ def compile_passes(program: Program) -> Stages:
     verify.kernels(lowered)
     phases = schedule(lowered.kernels, lowered.buffers)
     verify.phases(lowered, phases)
-    return Stages(program, kept, lowered, phases)
+    shown = dict(zip(program.outputs, lowered.outputs, strict=True))
+    watched = shown[program.watched] if program.watched else None
+    in_place = updated_in_place(lowered, phases, watched)
+    return Stages(program, kept, lowered, phases, in_place, watched)

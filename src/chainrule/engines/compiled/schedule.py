@@ -51,6 +51,11 @@ class Phase:
     chains: list[Chain] = field(default_factory=list)
     alone: list[Kernel] = field(default_factory=list)
 
+    @property
+    def kernels(self) -> list[Kernel]:
+        """All its kernels in an order of running."""
+        return [*(kernel for chain in self.chains for kernel in chain.kernels), *self.alone]
+
     def __str__(self) -> str:
         lines = []
         for chain in self.chains:
@@ -70,8 +75,7 @@ class Schedule:
     @property
     def kernels(self) -> list[Kernel]:
         """All kernels in an order of running."""
-        chains = ([*phase.chains, Chain(1, phase.alone)] for phase in self.phases)
-        return [kernel for phase in chains for chain in phase for kernel in chain.kernels]
+        return [kernel for phase in self.phases for kernel in phase.kernels]
 
     def __str__(self) -> str:
         return "\n".join(f"phase {i}\n{phase}" for i, phase in enumerate(self.phases, start=1))
