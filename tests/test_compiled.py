@@ -556,7 +556,7 @@ def test_a_crew_that_is_not_complete_goes_home(monkeypatch):
 
 
 def one_step(t, X, y):
-    data = t._part(X, y, None)
+    data = t.part(X, y, None)
     given, program = t.session.program("training", data)
     scalars = t.session._scalars(given, program, Clock(0, 1), np.arange(1), 1)
     return program, Feed(columns(given, data), len(X), None, scalars)

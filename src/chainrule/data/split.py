@@ -20,14 +20,16 @@ def hold_out(rows: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """Two parts of the rows, the second with that fraction of each class, drawn from `seed`."""
     from sklearn.model_selection import train_test_split
 
-    _, counts = np.unique(rows.y, return_counts=True)
+    _, counts = np.unique(rows.y, return_counts=True, axis=0)
     held = round(len(rows.y) * fraction)
     if not 0 < held < len(rows.y):
         raise InputError(
             f"a share of {fraction} of {len(rows.y)} rows is {held}: expected a row or more on "
             "either side"
         )
-    stratified = counts.min() >= 2 and min(held, len(rows.y) - held) >= len(counts)
+    stratified = (
+        rows.y.ndim == 1 and counts.min() >= 2 and min(held, len(rows.y) - held) >= len(counts)
+    )
     X, X_held, y, y_held = train_test_split(
         rows.X,
         rows.y,

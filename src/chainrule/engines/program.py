@@ -1,5 +1,6 @@
 """A program: what one step reads, puts out, and updates. An engine runs it over a feed of rows."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -46,7 +47,7 @@ class Program:
         """What a step reads, and the state that it updates."""
         return list(dict.fromkeys([*leaves(self.results), *self.updates]))
 
-    @property
+    @functools.cached_property
     def scalars(self) -> list[Tensor]:
         """The numbers that each step is given."""
         return [leaf for leaf in self.leaves if leaf.op is scalar_op]
@@ -96,6 +97,9 @@ class Engine(Protocol):
 
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
+
+    def use_threads(self, threads: int | None) -> None:
+        """Share the work among that many threads; None: as many as it is worth."""
 
     def explain(self, program: Program) -> str:
         """The program at each stage of what the engine makes of it."""

@@ -53,6 +53,9 @@ class ReferenceEngine:
             self._memory.update(zip(program.updates, new_state, strict=True))
         return {name: _joined(program.outputs[name], values) for name, values in collected.items()}
 
+    def use_threads(self, threads: int | None) -> None:
+        """NumPy has threads of its own."""
+
     def explain(self, program: Program) -> str:
         """The graph: it is run as it is, one node at a time."""
         return f"graph\n\n{program}"

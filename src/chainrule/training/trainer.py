@@ -138,7 +138,7 @@ class Trainer(Spec):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int = 100,
@@ -148,13 +148,15 @@ class Trainer(Spec):
         early_stopping: EarlyStopping | None = None,
         callbacks: Sequence[Callable[[Trainer, dict[str, float]], Any]] = (),
         progress: Callable[[Progress], None] | None = None,
+        horizon: int | None = None,
     ) -> History:
         """Train for that many more epochs, and return the history of all epochs so far.
 
         X is [rows, features]; y is as the loss says: class numbers [rows], numbers [rows], or
         [rows, outputs]. `validation_data` is (X, y) or (X, y, sample_weight). Each of `callbacks`
         is called after an epoch with the trainer and the epoch's row, and ends training by
-        returning True. `progress` is called a few times a second.
+        returning True. `progress` is called a few times a second. Schedules are laid out over
+        `horizon` epochs, by default up to the last one of this call.
 
         Ctrl-C ends training after the step under way, with a warning. Where the loss is not finite
         any more, the state goes back to the end of the last good epoch: `TrainingError`.
@@ -162,19 +164,20 @@ class Trainer(Spec):
         check("fit: epochs", epochs, Count)
         check("fit: batch_size", batch_size, Count)
         check("fit: shuffle", shuffle, bool)
+        check("fit: horizon", horizon, Count | None)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
         for call in [*callbacks, progress or print]:
             if not callable(call):
                 raise InputError(f"fit: {call!r} is no function to call back")
-        data = self._part(X, y, sample_weight)
+        data = self.part(X, y, sample_weight)
         validation = self._validation(validation_data)
         history, last_epoch = self.history, self.history.epochs + epochs
         history.stopped = ""
         best: Best | None = None
         with Interrupt() as interrupt:
             while history.epochs < last_epoch and not history.stopped:
-                began, clock = time.perf_counter(), Clock(history.epochs, last_epoch)
+                began, clock = time.perf_counter(), Clock(history.epochs, horizon or last_epoch)
                 order = self._order(len(data.X), clock.epoch, shuffle)
                 parts: list[Outputs] = []
                 for chunk in self._chunks(data, order, batch_size, clock):
@@ -228,9 +231,9 @@ class Trainer(Spec):
         key = [self.seed, SHUFFLE_STREAM + epoch]
         return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
 
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """The loss and the metrics on data, with the present weights."""
-        return self.session.scores(self._part(X, y, sample_weight))
+        return self.session.scores(self.part(X, y, sample_weight))
 
     def predict(self, X: Any) -> Array:
         """The network's outputs, float32, a row a sample; for a class they are scores."""
@@ -266,7 +269,18 @@ class Trainer(Spec):
             raise InputError("explain: there is no training step yet: fit first")
         return self.session.engine.explain(program)
 
-    def _part(self, X: Any, y: Any, weight: Any, prefix: str = "") -> Part:
+    def use_threads(self, threads: int | None) -> None:
+        """From now on share a step among that many threads; the result is the same."""
+        check("use_threads: threads", threads, Count | None)
+        self.session.engine.use_threads(threads)
+
+    def part(self, X: Any, y: Any, weight: Any = None, prefix: str = "") -> Part:
+        """Rows checked once, which `fit` and `evaluate` take in the place of X any number of times;
+        so do other trainers, for the same kind of loss and as many outputs.
+        """
+        if isinstance(X, Part):
+            self.expect_features(X.X.shape[1])
+            return X
         return part(
             self._features(X, f"{prefix}X"),
             y,
@@ -283,7 +297,7 @@ class Trainer(Spec):
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise InputError("fit: validation_data is not (X, y) or (X, y, sample_weight)")
         X, y, weight = (*data, None)[:3]
-        return self._part(X, y, weight, "validation ")
+        return self.part(X, y, weight, "validation ")
 
     def _features(self, X: Any, name: str = "X") -> Array:
         array = arrays.features(X, self.dtype, name)

@@ -40,6 +40,10 @@ class CompiledEngine:
             self._programs[program] = NativeProgram(program)
         return self._programs[program].run(self._memory, feed, self._crew)
 
+    def use_threads(self, threads: int | None) -> None:
+        """Share the work among that many threads; None: as many as it is worth."""
+        self._crew = Crew(threads)
+
     def explain(self, program: Program) -> str:
         """What is run, after each pass: the graph, a simpler one, kernels, phases."""
         return str(compile_passes(program))

@@ -1,0 +1,104 @@
+"""What comes after the trials: the leaders are measured again, and one setting is trained fully."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ..errors import TrainingError
+from ..training.trainer import Trainer
+from .halving import Score
+from .objective import Objective
+from .plan import Plan, Trial
+from .runner import TRIAL_ERRORS, reason_of
+from .study import Study
+
+LEADERS = 5
+"""The most trials that are measured again."""
+
+MORE_SPLITS = 3
+"""On how many further splits of the rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Final:
+    """The final model, the best validation score of all, and of how many that came as far."""
+
+    trial: Trial
+    trainer: Trainer
+    best_cost: float
+    finished: int
+
+
+def finish(plan: Plan, objective: Objective, study: Study, threads: int, deadline: float) -> Final:
+    """Rank the leaders, and train the first of them that can be trained on all rows."""
+    ranking = plan.best()
+    if not ranking:
+        raise TrainingError(f"no trial came to {plan.rungs[0]} epochs: nothing to choose from")
+    best = ranking[0]
+    finished = [trial for trial in ranking if len(trial.scores) == len(best.scores)]
+    cost = best.scores[-1].cost
+    limit = cost + objective.noise(cost)
+    close = [trial for trial in finished[:LEADERS] if trial.scores[-1].cost <= limit]
+    leaders = close if len(close) > 1 else finished[:LEADERS]
+    if len(close) > 1:
+        leaders = _ranked_again(close, objective, study, threads, deadline)
+    reason = ""
+    for trial in leaders:
+        try:
+            trainer = objective.trainer(trial.settings)
+            trainer.use_threads(threads)
+            objective.train_fully(trainer, trial.settings)
+        except TRIAL_ERRORS as error:
+            reason = reason or reason_of(error)
+        else:
+            trainer.use_threads(trainer.threads)
+            _write(study, trial, trainer)
+            return Final(trial, trainer, cost, len(finished))
+    raise TrainingError(f"the final model cannot be trained: {reason}")
+
+
+def _ranked_again(
+    leaders: Sequence[Trial], objective: Objective, study: Study, threads: int, deadline: float
+) -> list[Trial]:
+    """Those within noise of the best, by their mean score on this split and on further ones."""
+    rows = study.rows("SELECT trial, split, score, loss FROM splits")
+    known = {(trial, split): Score(objective.natural(s), loss) for trial, split, s, loss in rows}
+    totals = {trial.number: trial.scores[-1].cost for trial in leaders}
+    for split in range(1, MORE_SPLITS + 1):
+        if time.monotonic() > deadline:
+            break
+
+        def measure(trial: Trial, split: int = split) -> Score:
+            return known.get((trial.number, split)) or _measured(trial, objective, split)
+
+        with ThreadPoolExecutor(threads) as pool:
+            scores = list(pool.map(measure, leaders))
+        for trial, score in zip(leaders, scores, strict=True):
+            totals[trial.number] += score.cost
+            values = {"score": objective.natural(score.cost), "loss": score.loss}
+            study.write([("splits", {"trial": trial.number, "split": split, **values})])
+    return sorted(leaders, key=lambda trial: totals[trial.number])
+
+
+def _measured(trial: Trial, objective: Objective, split: int) -> Score:
+    try:
+        trainer = objective.trainer(trial.settings)
+        trainer.use_threads(1)
+        objective.train(trainer, trial.settings, objective.epochs, split)
+        return objective.score(trainer, split)
+    except TRIAL_ERRORS:
+        return Score(math.inf, math.inf)
+
+
+def _write(study: Study, trial: Trial, trainer: Trainer) -> None:
+    rows = [
+        ("final", {"epoch": epoch, "metric": name, "value": value})
+        for name, values in trainer.history.items()
+        for epoch, value in enumerate(values, start=1)
+    ]
+    study.write(rows)
+    study.note(best=trial.number, settings=dict(trial.settings))

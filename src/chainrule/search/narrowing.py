@@ -1,0 +1,105 @@
+"""Narrowing: each range moves to where the good trials lie, round after round.
+
+Source: "Deep Learning from Scratch", section 6.5: narrow the range, again and again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from .space import Choice, Numeric, Parameter, Space, Value, When, inner
+
+GOOD = 0.15
+"""The share of all trials that counts as good."""
+
+FEWEST = 5
+"""Good trials at least, and values of a setting that narrowing is based on."""
+
+MARGIN = 0.1
+"""Room that is left on either side, of the range that the good trials span."""
+
+EDGE = 0.15
+"""The part of a range that counts as its edge."""
+
+SMALLEST = 1 / 8
+"""The narrowest that a range becomes, of what it was at first: a few lucky trials prove little."""
+
+OPTION_TRIALS = 6
+"""How often an option has its chance before it may be left out."""
+
+Trials = Sequence[Mapping[str, Value]]
+
+
+def narrowed(
+    space: Space, first: Space, good: Trials, tried: Trials
+) -> tuple[dict[str, Parameter], dict[str, str]]:
+    """The space for the next round, and the reason of what changed in it.
+
+    `first` is the space as it was given, `good` the settings of good trials, the best one first,
+    and `tried` those of all trials.
+    """
+    result, reasons = dict(space), {}
+    for name, parameter in space.items():
+        values = [settings[name] for settings in good if name in settings]
+        bare = inner(parameter)
+        found: Parameter | None = None
+        if isinstance(bare, Numeric) and len(values) >= FEWEST:
+            found, reason = _range(bare, inner(first[name]), values)
+        elif isinstance(bare, Choice) and len(values) >= FEWEST:
+            found, reason = _options(bare, values, [t[name] for t in tried if name in t])
+        if found is not None:
+            result[name] = found
+            if isinstance(parameter, When):
+                result[name] = When(parameter.name, parameter.values, found)
+            reasons[name] = reason
+    return result, reasons
+
+
+def _range(now: Numeric, first: Parameter, values: Sequence[Value]) -> tuple[Parameter | None, str]:
+    assert isinstance(first, Numeric)
+    places = [now.place(float(value)) for value in values]  # type: ignore[arg-type]
+    low, high = now.place(now.low), now.place(now.high)
+    start, stop = first.place(first.low), first.place(first.high)
+    width = high - low
+    best = _median(places[:3])
+    span = f"{len(places)} good trials lie between {_text(now, min(places))} and "
+    span += _text(now, max(places))
+    if not now.fixed and best >= high - EDGE * width:
+        return now.between(min(places), high + width / 2), f"the best lie at the upper end; {span}"
+    if not now.fixed and best <= low + EDGE * width:
+        return now.between(low - width / 2, max(places)), f"the best lie at the lower end; {span}"
+    room = max(MARGIN * (max(places) - min(places)), 0.0)
+    bottom, top = min(places) - room, max(places) + room
+    missing = SMALLEST * (stop - start) - (top - bottom)
+    if missing > 0:
+        bottom, top = bottom - missing / 2, top + missing / 2
+    bottom, top = max(bottom, low), min(top, high)
+    found = now.between(bottom, top)
+    if (found.low, found.high) == (now.low, now.high):
+        return None, ""
+    return found, span
+
+
+def _options(
+    now: Choice, values: Sequence[Value], tried: Sequence[Value]
+) -> tuple[Parameter | None, str]:
+    kept = [x for x in now.options if x in values or tried.count(x) < OPTION_TRIALS]
+    if len(kept) == len(now.options):
+        return None, ""
+    left_out = ", ".join(str(x) for x in now.options if x not in kept)
+    return Choice(kept), f"none of {len(values)} good trials has {left_out}"
+
+
+def how_many_are_good(trials: int) -> int:
+    """The number of trials that count as good, of that many."""
+    return max(FEWEST, math.ceil(GOOD * trials))
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _text(parameter: Numeric, place: float) -> str:
+    value = parameter.at(place)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

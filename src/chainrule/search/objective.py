@@ -1,0 +1,158 @@
+"""What a trial is measured by: the rows it is trained on, and those it is scored on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data.split import Split, hold_out
+from ..errors import InputError, TrainingError
+from ..graph.tensor import Array
+from ..training import arrays
+from ..training.data import Part
+from ..training.trainer import Trainer
+from .halving import Score
+from .space import Settings
+
+Build = Callable[[Settings], Trainer]
+
+
+@dataclass(eq=False)
+class Objective:
+    """Data that all trials share, and how one is built, trained and scored on it."""
+
+    build: Build
+    rows: Split
+    fraction: float
+    epochs: int
+    batch_size: int
+    metric: str
+    seed: int
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _parts: dict[Any, tuple[Part, Part]] = field(default_factory=dict)
+    _splits: dict[int, tuple[Split, Split]] = field(default_factory=dict)
+
+    def trainer(self, settings: Settings) -> Trainer:
+        """A fresh trainer, as the user's function builds it."""
+        trainer = self.build(settings)
+        if not isinstance(trainer, Trainer):
+            raise InputError(f"build returned {trainer!r}, expected a Trainer")
+        return trainer
+
+    def train(
+        self,
+        trainer: Trainer,
+        settings: Settings,
+        epochs: int,
+        split: int = 0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train until that epoch; whether it came there before `stop` said so."""
+        self._fit(trainer, settings, self.parts(trainer, split)[0], epochs, stop)
+        return trainer.history.epochs == epochs
+
+    def train_fully(self, trainer: Trainer, settings: Settings) -> None:
+        """Train on all rows, those of validation too."""
+        rows = trainer.part(self.rows.X, self.rows.y)
+        self._fit(trainer, settings, rows, self.epochs, lambda: False)
+
+    def _fit(
+        self,
+        trainer: Trainer,
+        settings: Settings,
+        rows: Part,
+        epochs: int,
+        stop: Callable[[], bool],
+    ) -> None:
+        trainer.fit(
+            rows,
+            epochs=epochs - trainer.history.epochs,
+            batch_size=settings.get("batch_size", self.batch_size),
+            callbacks=[lambda trainer, row: stop()],
+            horizon=self.epochs,
+        )
+
+    def score(self, trainer: Trainer, split: int = 0) -> Score:
+        """How good it is on the rows of validation."""
+        scores = trainer.evaluate(self.parts(trainer, split)[1])
+        value = scores[self.metric]
+        if not math.isfinite(value) or not math.isfinite(scores["loss"]):
+            raise TrainingError("the loss on the validation rows is not finite")
+        return Score(-value if self.larger_is_better else value, scores["loss"])
+
+    def choose_metric(self, trainer: Trainer) -> None:
+        """What trials are compared by: unless the user said it, the accuracy or else the loss."""
+        known = ["loss", *(metric.name for metric in trainer.session.recipe.metrics)]
+        self.metric = self.metric or ("accuracy" if "accuracy" in known else "loss")
+        if self.metric not in known:
+            raise InputError(f"Search: metric is {self.metric!r}, there is {', '.join(known)}")
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether the metric is better the larger it is."""
+        return self.metric == "accuracy"
+
+    def natural(self, cost: float) -> float:
+        """A score as people know it: an accuracy, a loss."""
+        return -cost if self.larger_is_better else cost
+
+    def noise(self, cost: float) -> float:
+        """The standard error of a score, from the number of validation rows alone.
+
+        Of a share p of n rows √(p(1−p)/n), at least as if one row more were wrong; of a mean of
+        squares of normal errors x·√(2/n), of its root half of that.
+        """
+        n = max(1, round(len(self.rows.y) * self.fraction))
+        value = abs(cost)
+        if self.metric == "accuracy":
+            value = min(max(value, 1 / (n + 2)), 1 - 1 / (n + 2))
+            return math.sqrt(value * (1 - value) / n)
+        return value * math.sqrt(2 / n) / (2 if self.metric == "rmse" else 1)
+
+    def parts(self, trainer: Trainer, split: int) -> tuple[Part, Part]:
+        """The rows to train on and those to score on, checked once for each kind of trainer."""
+        with self._lock:
+            if split not in self._splits:
+                self._splits[split] = hold_out(self.rows, self.fraction, self.seed + split)
+            train, held = self._splits[split]
+            trainer.expect_features(train.X.shape[1])
+            key = split, trainer.loss.target, trainer.outputs, trainer.dtype
+            if key not in self._parts:
+                self._parts[key] = (
+                    trainer.part(train.X, train.y),
+                    trainer.part(held.X, held.y, prefix="validation "),
+                )
+            return self._parts[key]
+
+
+def prepared(X: Any, y: Any) -> Split:
+    """Rows as arrays that no trial has to convert again."""
+    features = arrays.features(X, "float32")
+    targets = np.asarray(y)
+    if len(targets) != len(features):
+        raise InputError(f"X has {len(features)} rows, but y has {len(targets)}")
+    if len(features) < 2:
+        raise InputError(
+            f"X has {len(features)} rows, expected 2 or more: to train and to validate"
+        )
+    return Split(features, targets)
+
+
+def fingerprint(rows: Split) -> str:
+    """The same for the same data, and for no other."""
+    digest = hashlib.sha256()
+    for array in (rows.X, rows.y):
+        digest.update(f"{array.dtype} {array.shape} ".encode())
+        digest.update(_bytes(array))
+    return digest.hexdigest()[:32]
+
+
+def _bytes(array: Array) -> Any:
+    contiguous = np.ascontiguousarray(array)
+    return repr(contiguous.tolist()).encode() if contiguous.dtype == object else contiguous.data

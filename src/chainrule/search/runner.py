@@ -1,0 +1,221 @@
+"""Threads that carry out a plan: each trains a trial to its next rung, then takes another task."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..errors import ChainruleError
+from ..spec import to_plain
+from ..training.trainer import Trainer
+from .halving import Score
+from .objective import Objective
+from .plan import Plan, Task, Trial
+from .space import UnknownSetting
+from .study import Json, Study
+
+LOOK = 0.1
+"""Seconds between looks at the clock, and calls of `progress`."""
+
+
+TRIAL_ERRORS = (ChainruleError, ArithmeticError, ValueError, TypeError, LookupError)
+"""What a bad setting may lead to, in training or in the user's own `build`."""
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is; `best` is the best score so far, None before there is one."""
+
+    trials: int | None
+    done: int
+    abandoned: int
+    failed: int
+    running: int
+    best: float | None
+    seconds: float
+    seconds_left: float | None
+
+
+class Runner:
+    """Carries out a plan; every rung is in the study before anything follows from it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        objective: Objective,
+        study: Study,
+        known: Mapping[Task, Score | str],
+        deadline: float,
+    ) -> None:
+        self.plan, self.objective, self.study, self.known = plan, objective, study, known
+        self.began, self.deadline = time.monotonic(), deadline
+        self._changed = threading.Condition()
+        self._trainers: dict[int, Trainer] = {}
+        self._rounds = 0
+        self._busy = 0
+        self._stopped = False
+        self._error: BaseException | None = None
+
+    def run(self, threads: int, progress: Callable[[Progress], object] | None) -> None:
+        """Until the plan has ended or the time is up; Ctrl-C ends it after the epochs under way."""
+        workers = [
+            threading.Thread(target=self._work, name=f"chainrule-trial-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            while any(worker.is_alive() for worker in workers):
+                with self._changed:
+                    self._changed.wait(LOOK)
+                    if self.is_late:
+                        self._changed.notify_all()
+                    seen = self._progress()
+                if progress is not None:
+                    progress(seen)
+        except BaseException:
+            self._stopped = True
+            raise
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+            for worker in workers:
+                worker.join()
+        if self._error is not None:
+            raise self._error
+        self._write_unfinished()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is up; without any score the search goes on until it has one."""
+        return time.monotonic() > self.deadline and self.plan.best_score is not None
+
+    def _ends(self) -> bool:
+        return self._stopped or self._error is not None or self.is_late
+
+    def _work(self) -> None:
+        """One thread; an error that is no trial's own ends all, and `run` raises it."""
+        try:
+            while True:
+                with self._changed:
+                    task = self._next()
+                    self._busy += task is not None
+                if task is None:
+                    return
+                found = self._carry_out(task)
+                with self._changed:
+                    self._busy -= 1
+                    if found is not None:
+                        self._report(task, found)
+                    self._changed.notify_all()
+        except BaseException as error:  # it is raised again, in the thread that waits
+            with self._changed:
+                self._error = self._error or error
+                self._changed.notify_all()
+
+    def _next(self) -> Task | None:
+        """The next task; None where there will be none any more."""
+        while not self._ends():
+            task = self.plan.next()
+            self._write_rounds()
+            if task is None:
+                if self.plan.ended:
+                    return None
+                self._changed.wait()
+            elif task in self.known:
+                self._report(task, self.known[task])
+                self._changed.notify_all()
+            else:
+                return task
+        return None
+
+    def _carry_out(self, task: Task) -> Score | str | None:
+        """Train a trial up to a rung: its score, or why there is none; None if the time was up."""
+        trial, objective = self.plan.trials[task.trial], self.objective
+        try:
+            trainer = self._trainers.get(task.trial)
+            if trainer is None:
+                trainer = self._trainers[task.trial] = objective.trainer(trial.settings)
+                trainer.use_threads(1)
+            epochs = self.plan.rungs[task.rung]
+            if not objective.train(trainer, trial.settings, epochs, 0, self._ends):
+                return None
+            return objective.score(trainer)
+        except UnknownSetting:
+            raise
+        except TRIAL_ERRORS as error:
+            return reason_of(error)
+
+    def _report(self, task: Task, found: Score | str) -> None:
+        """Write it down, with all that follows from it."""
+        if isinstance(found, Score):
+            rung = {
+                "trial": task.trial,
+                "rung": task.rung,
+                "epochs": self.plan.rungs[task.rung],
+                "score": self.objective.natural(found.cost),
+                "loss": found.loss,
+                "seconds": time.monotonic() - self.began,
+            }
+            changes = [] if task in self.known else [("rungs", rung)]
+            decided = self.plan.report(task, found)
+        else:
+            changes, decided = [], self.plan.fail(task, found)
+        unique = dict.fromkeys(decided)
+        self.study.write([*changes, *(("trials", row_of(trial)) for trial in unique)])
+        for trial in unique:
+            if trial.status != "running":
+                self._trainers.pop(trial.number, None)
+
+    def _write_unfinished(self) -> None:
+        """What became of the trials for which there was no time."""
+        for trial in self.plan.trials:
+            if trial.status == "running":
+                row = row_of(trial) | {"status": "abandoned", "reason": "the time was up"}
+                self.study.write([("trials", row)])
+
+    def _write_rounds(self) -> None:
+        for found in self.plan.rounds[self._rounds :]:
+            space = {name: to_plain(parameter) for name, parameter in found.space.items()}
+            row = {"number": found.number, "space": Json(space), "reasons": Json(found.reasons)}
+            self.study.write([("rounds", row)])
+        self._rounds = len(self.plan.rounds)
+
+    def _progress(self) -> Progress:
+        counts = self.plan.counts
+        best = self.plan.best_score
+        seconds = time.monotonic() - self.began
+        left = max(0.0, self.deadline - time.monotonic())
+        total = self.plan.rules.trials
+        ended = sum(counts.values())
+        if total is not None and ended:
+            left = min(left, seconds * (total - ended) / ended)
+        return Progress(
+            total,
+            counts["done"],
+            counts["abandoned"],
+            counts["failed"],
+            self._busy,
+            None if best is None else self.objective.natural(best.cost),
+            seconds,
+            left if left < math.inf else None,
+        )
+
+
+def row_of(trial: Trial) -> dict[str, object]:
+    """A trial as a row of the study."""
+    return {
+        "number": trial.number,
+        "round": trial.round,
+        "settings": Json(dict(trial.settings)),
+        "status": trial.status,
+        "reason": trial.reason,
+    }

@@ -1,0 +1,212 @@
+"""Hyperparameter search: thousands of trials, an honest score, and one final model."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from ..engines.compiled.crew import processors
+from ..errors import FileError, InputError, TrainingError
+from ..limits import Count, Positive, Seed, Share
+from ..spec import Spec, to_plain
+from ..training.trainer import Trainer
+from .final import finish
+from .halving import Score
+from .objective import Objective, fingerprint, prepared
+from .plan import Draw, Plan, Rules, Task
+from .result import Result
+from .runner import TRIAL_ERRORS, Progress, Runner, reason_of
+from .space import Settings, UnknownSetting, checked
+from .study import Study
+
+TIME_FOR_TRIALS = 0.8
+"""The share of the time that is for trials; the rest is for the leaders and the final model."""
+
+
+class Search(Spec):
+    """Finds good settings: draws them at random, abandons bad ones early, narrows the ranges.
+
+    `build(settings)` returns a `Trainer`; `space` says what each setting may be. A setting named
+    "batch_size" takes the place of `batch_size`. Give `trials`, or `minutes`, or both. At each of
+    a few rungs (2, 6, 17 of 50 epochs) a trial goes on if it is among the best 1/`reduction` of
+    those before it; `reduction=None` trains all to the end. After every `round_size` trials each
+    range moves to where the good ones lie, unless `narrow=False`. `metric` is "accuracy", "loss",
+    "rmse", …; by default the accuracy where there is one.
+
+    The same seed and number of trials gives the same study, whatever the number of threads: a trial
+    is compared with those of smaller numbers, not with those that came sooner.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> from chainrule import nn, optim
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> def build(settings):
+    ...     net = nn.Sequential(nn.Affine(2, settings["width"]), nn.ReLU(),
+    ...                         nn.Affine(settings["width"], 2))
+    ...     return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Adam(settings["lr"]))
+    >>> space = {"lr": LogUniform(1e-4, 1e0), "width": Integer(4, 64, log=True)}
+    >>> result = Search(build, space, trials=20, epochs=9, batch_size=30).run(X[:200], y[:200])
+    >>> result.test(X[200:], y[200:])["accuracy"] > 0.85
+    True
+
+    Source: "Deep Learning from Scratch", section 6.5; Bergstra and Bengio 2012; Li et al. 2020.
+    """
+
+    build: Callable[[Settings], Trainer]
+    space: Mapping[str, Any]
+    trials: Count | None = None
+    minutes: Positive | None = None
+    epochs: Count = 50
+    batch_size: Count = 100
+    validation_fraction: Share = 0.2
+    study: str | os.PathLike[str] | None = None
+    seed: Seed = 0
+    threads: Count | None = None
+    executor: Literal["threads"] = "threads"
+    metric: str | None = None
+    reduction: Count | None = 3
+    narrow: bool = True
+    round_size: Count = 30
+    draw: Draw = "random"
+
+    def setup(self) -> None:
+        if not callable(self.build):
+            raise InputError(f"Search: build is {self.build!r}, expected a function of settings")
+        self.space = checked(self.space)
+        if self.trials is None and self.minutes is None:
+            raise InputError("Search: give trials, minutes, or both: there would be no end")
+        if self.reduction == 1:
+            raise InputError("Search: reduction is 1, expected 2 or more, or None to abandon none")
+        if not self.validation_fraction:
+            raise InputError("Search: validation_fraction is 0, but trials are compared by it")
+
+    def run(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        resume: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> Result:
+        """Search, then train the best settings fully, on all rows.
+
+        `resume` goes on with the study that lies at `study`: as if it had never been interrupted.
+        Ctrl-C ends the search; the study keeps every rung that a trial had come to.
+        """
+        began = time.monotonic()
+        objective = Objective(
+            self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
+            self.metric or "", self.seed,
+        )  # fmt: skip
+        first = self._first(objective)
+        objective.choose_metric(first)
+        objective.parts(first, 0)  # data that do not fit are refused before any trial
+        study = Study(self.study)
+        try:
+            self._agree(study, fingerprint(objective.rows), resume)
+            plan = Plan(self._rules(), dict(self.space))
+            seconds = math.inf if self.minutes is None else self.minutes * 60
+            known = _known(study, objective)
+            runner = Runner(plan, objective, study, known, began + TIME_FOR_TRIALS * seconds)
+            threads = self.threads or processors()
+            runner.run(threads, progress)
+            if plan.failing:
+                raise _hopeless(plan)
+            final = finish(plan, objective, study, threads, began + seconds)
+        except BaseException:
+            study.close()
+            raise
+        return Result(final, plan, objective, study)
+
+    def _rules(self) -> Rules:
+        return Rules(
+            self.seed, self.trials, self.epochs, self.reduction, self.round_size, self.narrow,
+            self.draw,
+        )  # fmt: skip
+
+    def _first(self, objective: Objective) -> Trainer:
+        """A trainer of the first settings for which there is one."""
+        plan = Plan(self._rules(), dict(self.space))
+        while (task := plan.next()) is not None:
+            try:
+                return objective.trainer(plan.trials[task.trial].settings)
+            except UnknownSetting:
+                raise
+            except TRIAL_ERRORS as error:
+                plan.fail(task, reason_of(error))
+        raise _hopeless(plan)
+
+    # The study ----------------------------------------------------------------------------------
+
+    def _agree(self, study: Study, data: str, resume: bool) -> None:
+        """A new study is begun; one that is there must be of the same search and data."""
+        mine = {
+            "space": {name: to_plain(parameter) for name, parameter in self.space.items()},
+            "data": data,
+            **{
+                name: getattr(self, name)
+                for name in ("epochs", "batch_size", "validation_fraction", "seed", "metric",
+                             "reduction", "narrow", "round_size", "draw")
+            },
+        }  # fmt: skip
+        facts = study.facts()
+        if not facts:
+            if resume and self.study is not None:
+                raise FileError(f"{self.study}: there is no study to resume")
+            study.note(**mine, trials=self.trials, versions=_versions())
+            return
+        if not resume:
+            raise FileError(
+                f"{self.study}: there is a study already: resume it, or take another file"
+            )
+        for name, value in mine.items():
+            if to_plain_json(value) != facts.get(name):
+                raise FileError(f"{self.study}: {_difference(name, facts.get(name), value)}")
+
+
+def _hopeless(plan: Plan) -> TrainingError:
+    count = len(plan.trials)
+    return TrainingError(f"all of the first {count} trials failed, most of them by: {plan.failing}")
+
+
+def _known(study: Study, objective: Objective) -> dict[Task, Score | str]:
+    """What a study tells of its trials: scores at rungs, and why some failed."""
+    found: dict[Task, Score | str] = {}
+    came_to: dict[int, int] = {}
+    for trial, rung, score, loss in study.rows("SELECT trial, rung, score, loss FROM rungs"):
+        found[Task(trial, rung)] = Score(objective.natural(score), loss)
+        came_to[trial] = max(came_to.get(trial, 0), rung + 1)
+    for trial, reason in study.rows("SELECT number, reason FROM trials WHERE status = 'failed'"):
+        found[Task(trial, came_to.get(trial, 0))] = reason
+    return found
+
+
+def to_plain_json(value: Any) -> Any:
+    """A value as it comes back from JSON."""
+    import msgspec
+
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    if name == "data":
+        return "this study is of other data"
+    if name == "space":
+        names = [x for x in {**there, **here} if there.get(x) != to_plain_json(here.get(x))]
+        return f"this study has another space: {', '.join(names) or 'the order of settings'}"
+    return f"this study has {name} {there!r}, not {here!r}"
+
+
+def _versions() -> dict[str, str]:
+    from .. import __version__
+
+    return {
+        "chainrule": __version__, "numpy": np.__version__, "python": platform.python_version()
+    }  # fmt: skip

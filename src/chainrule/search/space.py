@@ -1,0 +1,234 @@
+"""The space of settings: what each one may be, and how a number between 0 and 1 becomes a value."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InputError
+from ..limits import Finite, Positive
+from ..spec import Spec
+
+Value = float | int | str | bool | None
+
+
+class UnknownSetting(InputError):
+    """`build` asked for a setting that the space does not have."""
+
+
+class Settings(dict[str, Any]):
+    """The settings of one trial, by name; asking for another name is an error that helps."""
+
+    def __missing__(self, name: str) -> Any:
+        near = difflib.get_close_matches(str(name), self, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(map(repr, self))}"
+        raise UnknownSetting(
+            f"no setting {name!r}: {hint} (what a trial may lack is asked for by settings.get)"
+        )
+
+
+class Parameter(Spec):
+    """What a setting may be. A subclass says what a number 0 ≤ u < 1 stands for."""
+
+    def value(self, u: float) -> Value:
+        """The value at a place in the range."""
+        raise NotImplementedError
+
+
+class Numeric(Parameter):
+    """A number from `low` to `high`, on a scale that the subclass chooses.
+
+    Narrowing may go beyond both ends where the best lie there, unless it is `fixed`.
+    """
+
+    low: Finite
+    high: Finite
+    fixed: bool = False
+
+    def setup(self) -> None:
+        if not self.low < self.high:
+            raise InputError(
+                f"{type(self).__name__}: low is {self.low!r}, expected less than high, "
+                f"which is {self.high!r}"
+            )
+
+    def value(self, u: float) -> Value:
+        low, high = self.place(self.low), self.place(self.high)
+        return self.at(low + u * (high - low))
+
+    def place(self, value: float) -> float:
+        """Where a value lies on the scale."""
+        return value
+
+    def at(self, place: float) -> Value:
+        """The value at a place of the scale."""
+        return place
+
+    def between(self, low: float, high: float) -> Numeric:
+        """The same kind of range between two places of the scale."""
+        fields = self.fields() | {"low": self.at(low), "high": self.at(high)}
+        return type(self)(**fields)
+
+
+class Uniform(Numeric):
+    """Any number between `low` and `high`, all as likely.
+
+    >>> Uniform(0.0, 0.5).value(0.25)
+    0.125
+    """
+
+    fixed: bool = True
+
+
+class LogUniform(Numeric):
+    """10^u, with u uniform between log₁₀ low and log₁₀ high: rates, and strengths of decay.
+
+    >>> LogUniform(1e-6, 1e-2).value(0.5)
+    0.0001
+
+    Source: "Deep Learning from Scratch", section 6.5.
+    """
+
+    low: Positive
+    high: Positive
+
+    def place(self, value: float) -> float:
+        """Its logarithm to base 10."""
+        return math.log10(value)
+
+    def at(self, place: float) -> Value:
+        """Ten to the power of the place, to 12 digits."""
+        return float(f"{10.0**place:.12g}")
+
+
+class Integer(Numeric):
+    """A whole number from `low` to `high`, both included; with `log`, as likely per factor.
+
+    >>> Integer(16, 256, log=True).value(0.5)
+    64
+    """
+
+    low: int
+    high: int
+    fixed: bool = True
+    log: bool = False
+
+    def setup(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"Integer: {name} is {value!r}, expected a whole number")
+        if self.log and self.low < 1:
+            raise InputError(f"Integer: low is {self.low!r}, expected 1 or more with log=True")
+        super().setup()
+
+    def place(self, value: float) -> float:
+        """The number, or its logarithm to base 2."""
+        return math.log2(value) if self.log else value
+
+    def value(self, u: float) -> Value:
+        """Each whole number has as much room as the others, at the ends too."""
+        if self.log:
+            low, high = math.log2(self.low - 0.5), math.log2(self.high + 0.5)
+            return self._inside(2.0 ** (low + u * (high - low)))
+        return self._inside(self.low - 0.5 + u * (self.high - self.low + 1))
+
+    def _inside(self, x: float) -> int:
+        return min(max(math.floor(x + 0.5), self.low), self.high)
+
+    def at(self, place: float) -> Value:
+        """The nearest whole number; not below 1, where a width or a count would make no sense."""
+        nearest = math.floor((2.0**place if self.log else place) + 0.5)
+        return max(nearest, min(self.low, 1))
+
+    def between(self, low: float, high: float) -> Numeric:
+        """At least two numbers, so that there is a choice."""
+        first, last = int(self.at(low)), int(self.at(high))  # type: ignore[arg-type]
+        return Integer(first, max(last, first + 1), fixed=self.fixed, log=self.log)
+
+
+class Choice(Parameter):
+    """One of some values.
+
+    >>> Choice(["sgd", "adam"]).value(0.7)
+    'adam'
+    """
+
+    options: Sequence[Value]
+
+    def setup(self) -> None:
+        self.options = tuple(self.options) if isinstance(self.options, list | tuple) else ()
+        plain = all(isinstance(x, str | int | float | bool | None) for x in self.options)
+        if not self.options or not plain or len(set(self.options)) < len(self.options):
+            raise InputError(
+                f"Choice: options is {self.options!r}, expected a list of different words or "
+                "numbers; build can turn a word into anything"
+            )
+
+    def value(self, u: float) -> Value:
+        return self.options[int(u * len(self.options))]
+
+
+class When(Parameter):
+    """A setting that there is only where another one has one of some values.
+
+    >>> space = {"layers": Integer(1, 2), "second": When("layers", [2], Integer(16, 64))}
+    >>> draw(space, [0.0, 0.9])
+    {'layers': 1}
+    """
+
+    name: str
+    values: Sequence[Value]
+    parameter: Parameter
+
+    def setup(self) -> None:
+        if not isinstance(self.parameter, Parameter) or isinstance(self.parameter, When):
+            raise InputError(f"When: parameter is {self.parameter!r}, expected a range or a Choice")
+        if not isinstance(self.values, list | tuple) or not self.values:
+            raise InputError(f"When: values is {self.values!r}, expected a list of values")
+        self.values = tuple(self.values)
+
+    def value(self, u: float) -> Value:
+        return self.parameter.value(u)
+
+    def holds(self, settings: Mapping[str, Value]) -> bool:
+        """Whether there is this setting beside the others."""
+        return self.name in settings and settings[self.name] in self.values
+
+
+Space = Mapping[str, Parameter]
+
+
+def checked(space: Any) -> dict[str, Parameter]:
+    """A space that makes sense; an `InputError` otherwise."""
+    if not isinstance(space, Mapping) or not space:
+        raise InputError(f"Search: space is {space!r}, expected settings by name")
+    for i, (name, parameter) in enumerate(space.items()):
+        if not isinstance(name, str) or not isinstance(parameter, Parameter):
+            raise InputError(
+                f"Search: setting {name!r} is {parameter!r}, expected LogUniform, Uniform, "
+                "Integer, Choice or When"
+            )
+        if isinstance(parameter, When) and parameter.name not in list(space)[:i]:
+            near = difflib.get_close_matches(parameter.name, space, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"Search: {name!r} depends on {parameter.name!r}, which is no setting before it"
+                + hint
+            )
+    return dict(space)
+
+
+def inner(parameter: Parameter) -> Parameter:
+    """What is drawn, whatever the condition."""
+    return parameter.parameter if isinstance(parameter, When) else parameter
+
+
+def draw(space: Space, places: Sequence[float]) -> Settings:
+    """Settings from a number 0 ≤ u < 1 for each of them."""
+    settings = Settings()
+    for (name, parameter), u in zip(space.items(), places, strict=True):
+        if not isinstance(parameter, When) or parameter.holds(settings):
+            settings[name] = parameter.value(float(u))
+    return settings

@@ -1,0 +1,161 @@
+"""A study: one SQLite file with all that a search has found, readable with plain SQL.
+
+| table | a row |
+| --- | --- |
+| study | a fact about the search: key, value as JSON |
+| rounds | the ranges that trials were drawn from, as JSON, and why they changed |
+| trials | a trial: round, settings as JSON, status (running, done, abandoned, failed), reason |
+| rungs | what a trial had come to: epochs, score, loss, seconds since the search began |
+| splits | a leader trained on another split of the rows: score, loss |
+| final | the final model, epoch by epoch: a metric's value |
+| looks | a measurement on test rows: when, scores as JSON |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from ..errors import FileError
+from ..files import check_writable
+
+VERSION = 1
+APPLICATION = 0x63687231  # "chr1": SQLite keeps it in the file's header
+
+TABLES = """
+CREATE TABLE study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE rounds (number INTEGER PRIMARY KEY, space TEXT NOT NULL, reasons TEXT NOT NULL);
+CREATE TABLE trials (
+    number INTEGER PRIMARY KEY, round INTEGER NOT NULL, settings TEXT NOT NULL,
+    status TEXT NOT NULL, reason TEXT NOT NULL
+);
+CREATE TABLE rungs (
+    trial INTEGER NOT NULL, rung INTEGER NOT NULL, epochs INTEGER NOT NULL,
+    score REAL, loss REAL, seconds REAL NOT NULL, PRIMARY KEY (trial, rung)
+);
+CREATE TABLE splits (
+    trial INTEGER NOT NULL, split INTEGER NOT NULL, score REAL, loss REAL,
+    PRIMARY KEY (trial, split)
+);
+CREATE TABLE final (
+    epoch INTEGER NOT NULL, metric TEXT NOT NULL, value REAL, PRIMARY KEY (epoch, metric)
+);
+CREATE TABLE looks (number INTEGER PRIMARY KEY, time TEXT NOT NULL, scores TEXT NOT NULL);
+"""
+
+
+class Study:
+    """The file of a study, open for one process; without a path, it is kept in memory."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._held: IO[bytes] | None = None
+        if path is not None:
+            check_writable(path)
+            self._held = _held_alone(Path(path))
+        try:
+            with self._told():
+                self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self.path or ":memory:", check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and application != APPLICATION:
+            raise FileError(f"{self.path}: a database, but no study of chainrule")
+        if version > VERSION:
+            raise FileError(
+                f"{self.path}: a study of format {version}, from a newer chainrule; this one "
+                f"reads format {VERSION}"
+            )
+        if not tables:
+            self._db.executescript(
+                f"BEGIN; {TABLES} PRAGMA application_id={APPLICATION}; "
+                f"PRAGMA user_version={VERSION}; COMMIT;"
+            )
+        if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("its pages do not fit together")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SQLite says, in one line that names the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            what = "cannot be written" if "full" in str(error) else "damaged or no study"
+            raise FileError(f"{self.path}: {what}: {error}") from None
+
+    def write(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Rows into tables, all of them or none; a row with the same key is replaced."""
+        with self._lock, self._told(), self._db:
+            for table, row in changes:
+                marks = ", ".join("?" * len(row))
+                self._db.execute(
+                    f"INSERT OR REPLACE INTO {table} ({', '.join(row)}) VALUES ({marks})",
+                    [to_column(value) for value in row.values()],
+                )
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What an SQL query finds."""
+        with self._lock, self._told():
+            return self._db.execute(query, values).fetchall()
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the search as a whole."""
+        return {k: msgspec.json.decode(v) for k, v in self.rows("SELECT key, value FROM study")}
+
+    def note(self, **facts: Any) -> None:
+        """Set facts about the search as a whole."""
+        self.write([("study", {"key": k, "value": Json(v)}) for k, v in facts.items()])
+
+    def close(self) -> None:
+        """Let the file go."""
+        if hasattr(self, "_db"):
+            self._db.close()
+        if self._held is not None:
+            self._held.close()
+
+
+class Json:
+    """A value that is written as JSON."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def to_column(value: Any) -> Any:
+    """A value as SQLite holds it: NaN and infinity, which it has not, as nothing."""
+    if isinstance(value, Json):
+        return msgspec.json.encode(value.value).decode()
+    return None if isinstance(value, float) and value - value != 0.0 else value
+
+
+def _held_alone(path: Path) -> IO[bytes]:
+    """The file, locked: a second process is told that somebody is at work on it."""
+    file = path.open("ab")
+    try:
+        import fcntl
+    except ImportError:  # another system: SQLite's own locks must do
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise FileError(
+            f"{path}: somebody is at work on this study: another process, or an open Result"
+        ) from None
+    return file
