@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import ChainruleError, InputError
 from .cache import cache
 from .inspect import inspect
+from .search import search
 from .train import train
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -27,6 +28,7 @@ def main() -> None:
 
 
 main.add_command(train)
+main.add_command(search)
 main.add_command(inspect)
 main.add_command(cache)
 

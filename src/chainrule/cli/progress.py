@@ -5,6 +5,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..search import runner
 from ..training import trainer
 
 WIDTH = 10
@@ -59,6 +60,56 @@ class EpochTable:
             self.console.print(f"[bold]{'epoch':>6}{names}[/bold]", soft_wrap=True)
         values = "".join(f"{row[name]:>{WIDTH + 3}.4f}" for name in self._columns)
         self.console.print(f"{trainer.history.epochs:>6}{values}", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line among the others."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+class SearchLine:
+    """Shows how many trials there have been, the best score, and each change of a range."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.fields[counts]}"),
+            BarColumn(20),
+            TextColumn("{task.fields[best]}"),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+            transient=True,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("search", total=None, counts="", best="", left="")
+        self._said = 0
+
+    def __enter__(self) -> "SearchLine":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, progress: runner.Progress) -> None:
+        """Show where the search is; say what has been decided since the last time."""
+        for decision in progress.decisions[self._said :]:
+            self.say(decision)
+        self._said = len(progress.decisions)
+        left = progress.seconds_left
+        self._bar.update(
+            self._task,
+            total=None if left is None else progress.seconds + left,
+            completed=progress.seconds,
+            counts=f"{progress.done} trained, {progress.abandoned} abandoned, "
+            f"{progress.failed} failed, {progress.running} running",
+            best="" if progress.best is None else f"best {progress.best:.4f}",
+            left="" if left is None else f"{left:.0f} s left",
+        )
 
     def say(self, text: str) -> None:
         """A line among the others."""

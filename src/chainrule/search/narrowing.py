@@ -13,7 +13,7 @@ from .space import Choice, Numeric, Parameter, Space, Value, When, inner
 GOOD = 0.15
 """The share of all trials that counts as good."""
 
-FEWEST = 5
+FEWEST = 6
 """Good trials at least, and values of a setting that narrowing is based on."""
 
 MARGIN = 0.1
@@ -22,7 +22,7 @@ MARGIN = 0.1
 EDGE = 0.15
 """The part of a range that counts as its edge."""
 
-SMALLEST = 1 / 8
+SMALLEST = 1 / 4
 """The narrowest that a range becomes, of what it was at first: a few lucky trials prove little."""
 
 OPTION_TRIALS = 6
@@ -74,7 +74,8 @@ def _range(now: Numeric, first: Parameter, values: Sequence[Value]) -> tuple[Par
     missing = SMALLEST * (stop - start) - (top - bottom)
     if missing > 0:
         bottom, top = bottom - missing / 2, top + missing / 2
-    bottom, top = max(bottom, low), min(top, high)
+    if now.fixed:
+        bottom, top = max(bottom, start), min(top, stop)
     found = now.between(bottom, top)
     if (found.low, found.high) == (now.low, now.high):
         return None, ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,9 @@ DRAW_STREAM = 1 << 33
 
 EVERY = 5
 """One trial in so many is drawn from the first ranges, lest narrowing misses something."""
+
+LAG = 4
+"""One in so many trials of a round comes too late to be considered in the next."""
 
 HOPELESS = 10
 """A search ends when so many trials have failed, and none has not."""
@@ -66,7 +69,11 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """Trials drawn from the same ranges; the reasons say why these are other than before."""
+    """Trials drawn from the same ranges; the reasons say why these are other than before.
+
+    They follow from all trials but the last few of the round before, so that threads need not wait
+    for those.
+    """
 
     number: int
     space: dict[str, Parameter]
@@ -91,6 +98,8 @@ class Plan:
         self.rounds = [Round(0, space, {})]
         self._open = 0
         """Trials that have not ended."""
+        self._ended = 0
+        """Trials from the first one on that have."""
         self._settled = [0] * len(self.rungs)
         """For each rung, how many trials have come to it or ended: the first ones, in order."""
         self._scores: list[list[Score]] = [[] for _ in self.rungs]  # of the settled, sorted
@@ -149,7 +158,7 @@ class Plan:
 
     def best(self) -> list[Trial]:
         """All trials that have a score, the best one first."""
-        return sorted((t for t in self.trials if t.scores and t.status != "failed"), key=_rank)
+        return _ranking(self.trials)
 
     def _settle(self) -> list[Trial]:
         """Decide upon all whose predecessors have come as far, or ended."""
@@ -191,14 +200,22 @@ class Plan:
     def _round_is_known(self, number: int) -> bool:
         """Whether the ranges are known that a trial is drawn from."""
         wanted = self._round_of(number)
-        if wanted == len(self.rounds) and self._open == 0:
+        size = self.rules.round_size
+        known = self.trials[: wanted * size - size // LAG]
+        if wanted == len(self.rounds) and self._have_ended(len(known)):
             last = self.rounds[-1]
-            best = self.best()
-            good = [trial.settings for trial in best[: how_many_are_good(len(self.trials))]]
-            tried = [trial.settings for trial in self.trials]
+            best = _ranking(known)
+            good = [trial.settings for trial in best[: how_many_are_good(len(known))]]
+            tried = [trial.settings for trial in known]
             space, reasons = narrowed(last.space, self.rounds[0].space, good, tried)
             self.rounds.append(Round(wanted, space, reasons))
         return wanted < len(self.rounds)
+
+    def _have_ended(self, count: int) -> bool:
+        """Whether the first trials have, that many of them."""
+        while self._ended < count and self.trials[self._ended].status != "running":
+            self._ended += 1
+        return self._ended >= count
 
     def _round_of(self, number: int) -> int:
         return number // self.rules.round_size if self.rules.narrow else 0
@@ -226,5 +243,6 @@ def sobol(seed: int, dimensions: int, number: int) -> Array:
     return np.asarray(sequence.fast_forward(number).random()[0])
 
 
-def _rank(trial: Trial) -> tuple[int, float, float, int]:
-    return trial.rank
+def _ranking(trials: Iterable[Trial]) -> list[Trial]:
+    scored = (trial for trial in trials if trial.scores and trial.status != "failed")
+    return sorted(scored, key=lambda trial: trial.rank)

@@ -14,7 +14,7 @@ from ..training.trainer import Trainer
 from .halving import Score
 from .objective import Objective
 from .plan import Plan, Task, Trial
-from .space import UnknownSetting
+from .space import UnknownSetting, described
 from .study import Json, Study
 
 LOOK = 0.1
@@ -42,6 +42,8 @@ class Progress:
     best: float | None
     seconds: float
     seconds_left: float | None
+    decisions: list[str]
+    """How ranges were changed, and why."""
 
 
 class Runner:
@@ -60,6 +62,7 @@ class Runner:
         self._changed = threading.Condition()
         self._trainers: dict[int, Trainer] = {}
         self._rounds = 0
+        self._decisions: list[str] = []
         self._busy = 0
         self._stopped = False
         self._error: BaseException | None = None
@@ -187,6 +190,10 @@ class Runner:
             space = {name: to_plain(parameter) for name, parameter in found.space.items()}
             row = {"number": found.number, "space": Json(space), "reasons": Json(found.reasons)}
             self.study.write([("rounds", row)])
+            self._decisions += [
+                f"round {found.number + 1}: {name} {described(found.space[name])}: {reason}"
+                for name, reason in found.reasons.items()
+            ]
         self._rounds = len(self.plan.rounds)
 
     def _progress(self) -> Progress:
@@ -207,6 +214,7 @@ class Runner:
             None if best is None else self.objective.natural(best.cost),
             seconds,
             left if left < math.inf else None,
+            self._decisions,
         )
 
 

@@ -232,3 +232,16 @@ def draw(space: Space, places: Sequence[float]) -> Settings:
         if not isinstance(parameter, When) or parameter.holds(settings):
             settings[name] = parameter.value(float(u))
     return settings
+
+
+def described(parameter: Parameter) -> str:
+    """A range or a choice in a few words.
+
+    >>> described(LogUniform(1e-6, 0.01))
+    '1e-06 to 0.01'
+    """
+    bare = inner(parameter)
+    if isinstance(bare, Numeric):
+        return f"{bare.low:.3g} to {bare.high:.3g}"
+    assert isinstance(bare, Choice)
+    return ", ".join(map(str, bare.options))

@@ -1,0 +1,120 @@
+"""`chainrule search`: many short trials, then one model, tested once."""
+
+from typing import Any
+
+import click
+
+from ..data.source import open_source
+from ..errors import TrainingError
+from ..files import check_writable
+from ..limits import Count, Positive, Share
+from ..search import Search
+from ..search.usual import USUAL, builder
+from .options import Limited, common, print_json
+from .progress import SearchLine
+
+MINUTES = 1.0
+"""How long a search takes if nobody says how long, or how many trials."""
+
+
+@click.command()
+@click.argument("source")
+@click.option("--minutes", type=Limited(Positive), help="Time for all of it; default: 1.")
+@click.option("--trials", type=Limited(Count), help="How many settings to try at most.")
+@click.option(
+    "--epochs", type=Limited(Count), default=30, show_default=True, help="Of a trial that goes on."
+)
+@click.option(
+    "--validation",
+    type=Limited(Share),
+    default=0.2,
+    show_default=True,
+    help="Share of the training rows that trials are compared by.",
+)
+@click.option(
+    "--abandon/--no-abandon",
+    default=True,
+    show_default=True,
+    help="Leave bad trials after few epochs.",
+)
+@click.option(
+    "--narrow/--no-narrow",
+    default=True,
+    show_default=True,
+    help="Move the ranges to where the good trials lie.",
+)
+@click.option("--draw", type=click.Choice(["random", "sobol"]), default="random", show_default=True)
+@click.option("--study", type=click.Path(), help="The file of all trials; default: SOURCE.db.")
+@click.option("--resume", is_flag=True, help="Go on with the study that is there.")
+@click.option("--out", type=click.Path(), help="The model file; default: SOURCE.safetensors.")
+@common
+def search(
+    source: str,
+    minutes: float | None,
+    trials: int | None,
+    epochs: int,
+    validation: float,
+    abandon: bool,
+    study: str | None,
+    resume: bool,
+    out: str | None,
+    quiet: bool,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Find a good network for SOURCE: optimizer, rate, decay, widths and more.
+
+    SOURCE is as for `train`. Bad settings are abandoned early, and ranges narrowed to where the
+    good ones lie. The best setting is trained on all training rows, and tested once.
+    """
+    data = open_source(source)
+    out, study = out or f"{data.name}.safetensors", study or f"{data.name}.db"
+    check_writable(out)
+    job = Search(
+        builder(data.train.X.shape[1], data.classes, data.factor),
+        USUAL,
+        trials=trials,
+        minutes=MINUTES if minutes is None and trials is None else minutes,
+        epochs=epochs,
+        validation_fraction=validation,
+        study=study,
+        reduction=3 if abandon else None,
+        **settings,
+    )
+    with SearchLine(quiet) as line:
+        line.say(
+            f"{data.name}: {len(data.train.y):,} rows to train and compare, {len(data.test.y):,} "
+            f"locked away for the test; {len(USUAL)} settings"
+        )
+        try:
+            result = job.run(data.train.X, data.train.y, resume=resume, progress=line.update)
+        except KeyboardInterrupt:
+            raise TrainingError(f"interrupted; go on with --resume --study {study}") from None
+    test = result.test(data.test.X, data.test.y)
+    result.trainer.notes = {"source": data.name, "rows": len(data.train.y), "test": test}
+    result.trainer.save(out)
+    facts = {
+        "best_settings": result.best_settings,
+        "validation": {
+            result.metric: result.best_score, "trials": len(result.plan.trials),
+            "may_flatter_by": result.flattery,
+        },
+        "test": test,
+        "study": study,
+        "model": out,
+    }  # fmt: skip
+    result.close()
+    if as_json:
+        print_json({"command": "search", "source": source, **facts})
+        return 0
+    for name, value in result.best_settings.items():
+        click.echo(f"  {name:13}{value:.4g}" if type(value) is float else f"  {name:13}{value}")
+    click.echo(
+        f"validation: {result.metric} {result.best_score:.4f}, the best of "
+        f"{len(result.plan.trials):,} trials, which may flatter by {result.flattery:.4f}"
+    )
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in test.items())
+    click.echo(f"test: {scores} ({len(data.test.y):,} rows that the search never saw)")
+    click.echo(f"study: {study}")
+    click.echo(f"model: {out}")
+    return 0
