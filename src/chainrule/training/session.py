@@ -108,7 +108,7 @@ class Session:
             yield chunk
             # Kept for the next epoch too: a look costs as much as some small steps do.
             affordable = count * SECONDS_BETWEEN_LOOKS / seconds
-            self._steps_at_once = max(1, int(min(2 * self._steps_at_once, affordable)))
+            self._steps_at_once = max(1, int(min(16 * self._steps_at_once, affordable)))
         # A gradient that is not finite in the last step shows in no loss any more.
         if not all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots):
             raise diverged(clock, steps, last_loss)

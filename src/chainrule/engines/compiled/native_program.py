@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ...graph import ops, random
 from ...graph import shape as shapes
-from ...graph.evaluate import Plan, initial_value
 from ...graph.leaves import STATE_OPS, input_op
 from ...graph.shape import Free, N
-from ...graph.tensor import Array, Tensor, constant_op
+from ...graph.tensor import Array, constant_op
 from ..program import Feed, Outputs, Program
 from .assemble import address, assemble
-from .call import CONTEXT, Number
+from .call import CONTEXT
 from .crew import Crew
-from .driver_code import ABANDONED, FIELDS, LINE, MEETING
 from .gather_code import SOURCES
 from .kernels import (
     Buffer,
@@ -36,9 +30,9 @@ from .kernels import (
 )
 from .memory import Memory, allocate, elements, grain, length, stride
 from .passes import Stages, compile_passes
+from .request import Request, entries
 from .schedule import Chain, touched, written
-
-DRIVER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+from .tables import Tables
 
 CACHE = 256 * 1024
 """Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
@@ -72,56 +66,66 @@ class NativeProgram:
         self.aliases = [pairs[x] for x in stages.in_place]
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
         self.checks = self._checks(stages)
+        names = program.outputs
+        self.scalars = [name for name in names if names[name].shape == ()]
+        self.matrices = [name for name in names if names[name].shape != ()]
         self.work = sum(map(work_a_row, self.kernels))
         self.batch = 0
         self.seen = -1  # the memory as this program left it
         self.arrays: dict[int, Array] = {}  # by slot
         self.numbers: list[Array] = []  # by kernel
-        self.plan: dict[str, list[tuple[int, ...]]] = {}
+        self.data: dict[int, Array] = {}  # by kernel
+        self.request = Request()
+        self.slots = self.calls = np.zeros(0, np.int64)
 
     def run(self, memory: Memory, feed: Feed, crew: Crew) -> Outputs:
         """Run over the feed; `memory` has the state before, and then the state after."""
         batch = min(feed.batch_size, feed.rows)
         if batch != self.batch:
             self._prepare(batch)
-        for leaf, buffer in self.state.items():
-            self.arrays[buffer.slot] = memory.arrays[leaf]
-        for old, new in self.aliases:
-            self.arrays[new] = self.arrays[old]
-        if memory.changes != self.seen:
-            self._turn_weights()
-        data = {slot: _gatherable(feed.data[leaf]) for slot, leaf in self.inputs.items()}
+        self._take_state(memory)
+        self._take_data(feed)
         sizes = np.minimum(batch, feed.rows - batch * np.arange(feed.steps))
         uniforms, keys = self.tables.values(feed, sizes)
         with np.errstate(over="ignore"):  # a rate of 1e39 is infinite in float32
             uniforms = np.ascontiguousarray(uniforms, np.float32)
-        names = self.program.outputs
-        scalars = [name for name in names if names[name].shape == ()]
-        values = np.zeros((feed.steps, len(scalars)), np.float32)
-        found = {name: self._empty(name, feed.rows) for name in names if name not in scalars}
+        values = np.zeros((feed.steps, len(self.scalars)), np.float32)
+        found = {name: self._empty(name, feed.rows) for name in self.matrices}
         order = np.arange(feed.rows) if feed.order is None else feed.order
-        arguments: dict[str, Any] = {
-            "slots": [self.arrays[b.slot].ctypes.data for b in self.buffers],
-            **self.plan,
-            "calls": self._calls(data),
-            "scalars": [self.shown[name].slot for name in scalars],
-            "scalar_values": values,
-            "matrices": [
-                (self.shown[name].slot, *self._form(self.shown[name]), array.ctypes.data)
-                for name, array in found.items()
-            ],
-            "swaps": self.swaps,
-            **self.checks,
-            "order": np.ascontiguousarray(order, np.int64),
-            "batch": batch,
-            "grain": grain(batch),
-            "rows": feed.rows,
-            "uniforms": uniforms,
-            "n_uniforms": uniforms.shape[1],
-            "keys": np.ascontiguousarray(keys, np.uint32),
-            "n_keys": keys.shape[1],
-        }
-        done = _drive(arguments, crew, crew.size_for(self.work * batch))
+        matrices = [
+            (self.shown[name].slot, *self._form(self.shown[name]), array.ctypes.data)
+            for name, array in found.items()
+        ]
+        self.request.set(
+            scalar_values=values,
+            matrices=entries(matrices, 4),
+            order=np.ascontiguousarray(order, np.int64),
+            rows=feed.rows,
+            uniforms=uniforms,
+            n_uniforms=uniforms.shape[1],
+            keys=keys,
+            n_keys=keys.shape[1],
+        )
+        done = self.request.run(crew, crew.size_for(self.work * batch))
+        self._give_state(memory, done)
+        outputs = {name: values[:done, i] for i, name in enumerate(self.scalars)}
+        for name, array in found.items():
+            outputs[name] = self._shaped(name, array[: done * batch])
+        return {name: outputs[name] for name in self.program.outputs}
+
+    def _take_state(self, memory: Memory) -> None:
+        for leaf, buffer in self.state.items():
+            array = memory.arrays[leaf]
+            if self.arrays.get(buffer.slot) is not array:
+                self.arrays[buffer.slot] = array
+                self.slots[buffer.slot] = array.ctypes.data
+        for old, new in self.aliases:
+            self.arrays[new], self.slots[new] = self.arrays[old], self.slots[old]
+        if memory.changes != self.seen:
+            self._turn_weights()
+
+    def _give_state(self, memory: Memory, done: int) -> None:
+        """The driver has swapped the addresses at each step."""
         if done % 2:
             for old, new in self.swaps:
                 self.arrays[old], self.arrays[new] = self.arrays[new], self.arrays[old]
@@ -130,10 +134,16 @@ class NativeProgram:
         if self.program.updates:
             memory.changes += 1
             self.seen = memory.changes
-        outputs = {name: values[:done, i] for i, name in enumerate(scalars)}
-        for name, array in found.items():
-            outputs[name] = self._shaped(name, array[: done * batch])
-        return {name: outputs[name] for name in names}
+
+    def _take_data(self, feed: Feed) -> None:
+        """Tell the gathers where the rows are."""
+        for i, kernel in enumerate(self.kernels):
+            if isinstance(kernel, Gather):
+                data = feed.data[self.inputs[kernel.into.slot]]
+                if self.data.get(i) is not data:
+                    self.data[i] = source = _gatherable(data)
+                    self.calls[i, 0] = address(source.dtype.name)
+                    self.numbers[i][0] = source.ctypes.data
 
     def _checks(self, stages: Stages) -> dict[str, int]:
         """What must be finite, and after which phase it is known."""
@@ -176,7 +186,24 @@ class NativeProgram:
             np.array([self._number(*number) for number in numbers], np.int64)
             for _, numbers in self.code
         ]
-        self.plan = self._plan()
+        pairs = zip(self.code, self.numbers, strict=True)
+        self.calls = entries([(code, numbers.ctypes.data) for (code, _), numbers in pairs], 2)
+        self.data = {}
+        self.slots = np.zeros(len(self.buffers), np.int64)
+        for slot, array in self.arrays.items():
+            self.slots[slot] = array.ctypes.data
+        phases, chains = self._plan()
+        self.request.set(
+            slots=self.slots,
+            phases=entries(phases, 3),
+            chains=entries(chains, 5),
+            calls=self.calls,
+            scalars=entries([(self.shown[name].slot,) for name in self.scalars], 1),
+            swaps=entries(self.swaps, 2),
+            batch=batch,
+            grain=grain(batch),
+            **self.checks,
+        )
 
     def _number(self, kind: str, what: Any) -> int:
         """One of a kernel's own numbers."""
@@ -209,7 +236,7 @@ class NativeProgram:
             return -CONTEXT.index("grain")
         return ALL if along is None else grain(length(along, self.batch))
 
-    def _plan(self) -> dict[str, list[tuple[int, ...]]]:
+    def _plan(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """The driver's lists of phases and chains; what is for one thread is a chain by itself."""
         phases: list[tuple[int, ...]] = []
         chains: list[tuple[int, ...]] = []
@@ -226,7 +253,7 @@ class NativeProgram:
                 chains.append((self._length(lies_over(kernel)), ALL, ALL, call, call + 1))
                 call += 1
             phases.append((first, alone, len(chains)))
-        return {"phases": phases, "chains": chains}
+        return phases, chains
 
     def _rows_at_once(self, chain: Chain) -> int:
         """As many rows as the cache has room for, in whole grains."""
@@ -239,19 +266,6 @@ class NativeProgram:
         )
         unit = grain(length(chain.length, self.batch))
         return max(1, max(FEWEST_ROWS, CACHE // max(size, 1)) // unit) * unit
-
-    # What depends on the feed -------------------------------------------------------------------
-
-    def _calls(self, data: dict[int, Array]) -> list[tuple[int, int]]:
-        """For each kernel its code, and where its numbers are."""
-        calls = []
-        for kernel, (place, _), numbers in zip(self.kernels, self.code, self.numbers, strict=True):
-            code = place
-            if isinstance(kernel, Gather):
-                source = data[kernel.into.slot]
-                code, numbers[0] = address(source.dtype.name), source.ctypes.data
-            calls.append((code, numbers.ctypes.data))
-        return calls
 
     def _turn_weights(self) -> None:
         """Make the transposes that are kept, of weights that somebody else has changed."""
@@ -272,75 +286,8 @@ def work_a_row(kernel: Kernel) -> float:
     return 0.0
 
 
-class Tables:
-    """What differs from step to step beside the rows: uniform values, and random keys."""
-
-    def __init__(self, numbers: Sequence[Number]) -> None:
-        self.uniforms = list(dict.fromkeys(x for kind, x in numbers if kind == "uniform"))
-        self.random = list(dict.fromkeys(x for kind, x in numbers if kind == "key"))
-        words = [x for node in self.random for x in node.inputs]
-        self._plan = Plan([*self.uniforms, *words], "float64")
-
-    def place(self, kind: str, node: Tensor) -> int:
-        """Where in a step's row of its table the value of a node is."""
-        return self.uniforms.index(node) if kind == "uniform" else 2 * self.random.index(node)
-
-    def values(self, feed: Feed, rows: Array) -> tuple[Array, Array]:
-        """Both tables, a row a step, for batches of those numbers of rows.
-
-        The reference's own functions compute them, for all steps at once, in float64.
-        """
-        given = {
-            leaf: feed.scalars[leaf] if leaf in feed.scalars else initial_value(leaf)
-            for leaf in self._plan.leaves
-            if leaf.op is not ops.rows
-        }
-        values = [np.broadcast_to(x, rows.shape) for x in self._plan.run(given, rows)]
-        count = len(self.uniforms)
-        words = [value.astype(np.uint64) for value in values[count:]]
-        keys = [
-            key
-            for i, node in enumerate(self.random)
-            for key in random.keys(words[2 * i], words[2 * i + 1], node.attrs["stream"])
-        ]
-        return _columns(values[:count], len(rows)), _columns(keys, len(rows))
-
-
-def _columns(values: Sequence[Array], rows: int) -> Array:
-    return np.stack(values, axis=1) if values else np.zeros((rows, 0))
-
-
 def _gatherable(data: Array) -> Array:
     """Data of a type that the driver can gather from."""
     if data.dtype.name in SOURCES:
         return np.ascontiguousarray(data)
     return np.ascontiguousarray(data, np.float32 if data.dtype.kind == "f" else np.int64)
-
-
-def _drive(arguments: dict[str, Any], crew: Crew, threads: int) -> int:
-    """Call the driver, in each thread, with the addresses of the lists and arrays."""
-    numbers, held = dict(arguments), []
-    for name, value in arguments.items():
-        if isinstance(value, list):
-            array = np.array(value, np.int64)
-            numbers[f"n_{name}"] = len(value)
-        elif isinstance(value, np.ndarray):
-            array = value
-        else:
-            continue
-        held.append(array)
-        numbers[name] = array.ctypes.data
-    meeting = np.zeros(LINE * (len(MEETING) + 1), np.int64)
-    start = -meeting.ctypes.data % (8 * LINE) // 8
-    meeting = meeting[start:]
-    numbers |= {"threads": threads, "meeting": meeting.ctypes.data}
-    fields = [
-        np.array([(numbers | {"thread": i})[name] for name in FIELDS], np.int64)
-        for i in range(threads)
-    ]
-    call = DRIVER(address("driver"))
-
-    def abandon() -> None:
-        meeting[LINE * MEETING.index("stopped")] = ABANDONED
-
-    return crew.run([functools.partial(call, x.ctypes.data) for x in fields], abandon)

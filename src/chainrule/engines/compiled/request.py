@@ -1,0 +1,57 @@
+"""What the driver is given: numbers, and the addresses of arrays that live as long."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...graph.tensor import Array
+from .assemble import address
+from .crew import Crew
+from .driver_code import ABANDONED, FIELDS, LINE, MEETING
+
+DRIVER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+PLACES = {name: i for i, name in enumerate(FIELDS)}
+
+
+class Request:
+    """The driver's fields; what is set stays until it is set again."""
+
+    def __init__(self) -> None:
+        self._fields = np.zeros(len(FIELDS), np.int64)
+        self._held: dict[str, Array] = {}
+
+    def set(self, **values: int | Array) -> None:
+        """Numbers, and arrays for their addresses; a list's length goes with it."""
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                self._held[name] = value
+                self._fields[PLACES[name]] = value.ctypes.data
+                if f"n_{name}" in PLACES:
+                    self._fields[PLACES[f"n_{name}"]] = len(value)
+            else:
+                self._fields[PLACES[name]] = value
+
+    def run(self, crew: Crew, threads: int) -> int:
+        """Call the driver in that many threads; how many steps it did."""
+        meeting = np.zeros(LINE * (len(MEETING) + 1), np.int64)
+        meeting = meeting[-meeting.ctypes.data % (8 * LINE) // 8 :]
+        self.set(meeting=meeting, threads=threads)
+        fields = np.repeat(self._fields[None], threads, axis=0)
+        fields[:, PLACES["thread"]] = np.arange(threads)
+        call = DRIVER(address("driver"))
+        start, step = fields.ctypes.data, fields.strides[0]
+
+        def abandon() -> None:
+            meeting[LINE * MEETING.index("stopped")] = ABANDONED
+
+        calls = [functools.partial(call, start + i * step) for i in range(threads)]
+        return crew.run(calls, abandon)
+
+
+def entries(rows: Sequence[tuple[int, ...]], width: int) -> Array:
+    """A list of the driver, an entry a row."""
+    return np.array(rows, np.int64).reshape(-1, width)
