@@ -14,7 +14,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
     Long work asks this before it starts.
     """
-    with _named("write", path):
+    with named("write", path):
         target = Path(path).resolve()
         if target.is_dir():
             raise FileError(f"{path} is a folder, expected the name of a file to write")
@@ -30,7 +30,7 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
 
 def check_readable(path: str | os.PathLike[str]) -> Path:
     """The path, if a file is there that can be read; otherwise a `FileError`."""
-    with _named("read", path):
+    with named("read", path):
         found = Path(path)
         if not found.exists():
             raise FileError(f"{path}: there is no such file")
@@ -44,7 +44,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace the file at once by `data`; what was there stays if anything goes wrong."""
     target = check_writable(path)
     beside = None
-    with _named("write", path):
+    with named("write", path):
         try:
             with tempfile.NamedTemporaryFile(
                 dir=target.parent, prefix=".chainrule-", delete=False
@@ -63,7 +63,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _named(verb: str, path: object) -> Iterator[None]:
+def named(verb: str, path: object) -> Iterator[None]:
     """Say what the system says in one line that names the path."""
     try:
         yield

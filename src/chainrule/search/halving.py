@@ -11,6 +11,7 @@ threads.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,13 +33,11 @@ def rungs(epochs: int, factor: int | None) -> list[int]:
     >>> rungs(50, None)
     [50]
     """
-    found = [epochs]
-    while factor is not None and epochs > 1:
-        epochs = max(1, round(epochs / factor))
-        if epochs >= found[0]:
-            break
-        found.insert(0, epochs)
-    return found
+    if factor is None:
+        return [epochs]
+    powers = (factor**k for k in itertools.count())
+    exact = itertools.takewhile(lambda x: x >= 1, (epochs / power for power in powers))
+    return sorted({round(x) for x in exact})
 
 
 def goes_on(score: Score, earlier: Sequence[Score], factor: int) -> bool:

@@ -240,7 +240,9 @@ def sobol(seed: int, dimensions: int, number: int) -> Array:
     from scipy.stats import qmc
 
     sequence = qmc.Sobol(dimensions, seed=np.random.default_rng(seed))
-    return np.asarray(sequence.fast_forward(number).random()[0])
+    if number:
+        sequence.fast_forward(number)
+    return np.asarray(sequence.random()[0])
 
 
 def _ranking(trials: Iterable[Trial]) -> list[Trial]:

@@ -17,14 +17,15 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from ..errors import FileError
-from ..files import check_writable
+from ..files import check_writable, named
 
 VERSION = 1
 APPLICATION = 0x63687231  # "chr1": SQLite keeps it in the file's header
@@ -57,10 +58,11 @@ class Study:
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._held: IO[bytes] | None = None
-        if path is not None:
-            check_writable(path)
-            self._held = _held_alone(Path(path))
+        held = None if path is None else _held_alone(check_writable(path))
+        with self._told():
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        self.close = weakref.finalize(self, _let_go, self._db, held)
+        """Let the file go; it is also let go with the last reference to this object."""
         try:
             with self._told():
                 self._open()
@@ -69,9 +71,6 @@ class Study:
             raise
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self.path or ":memory:", check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -82,6 +81,9 @@ class Study:
                 f"{self.path}: a study of format {version}, from a newer chainrule; this one "
                 f"reads format {VERSION}"
             )
+        # Only now that it is known to be ours: this changes the file.
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
         if not tables:
             self._db.executescript(
                 f"BEGIN; {TABLES} PRAGMA application_id={APPLICATION}; "
@@ -122,13 +124,6 @@ class Study:
         """Set facts about the search as a whole."""
         self.write([("study", {"key": k, "value": Json(v)}) for k, v in facts.items()])
 
-    def close(self) -> None:
-        """Let the file go."""
-        if hasattr(self, "_db"):
-            self._db.close()
-        if self._held is not None:
-            self._held.close()
-
 
 class Json:
     """A value that is written as JSON."""
@@ -144,18 +139,25 @@ def to_column(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0.0 else value
 
 
-def _held_alone(path: Path) -> IO[bytes]:
-    """The file, locked: a second process is told that somebody is at work on it."""
-    file = path.open("ab")
+def _held_alone(path: Path) -> int:
+    """The file, open and locked: a second process is told that somebody is at work on it."""
+    with named("write", path):
+        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         import fcntl
     except ImportError:  # another system: SQLite's own locks must do
-        return file
+        return held
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        file.close()
+        os.close(held)
         raise FileError(
             f"{path}: somebody is at work on this study: another process, or an open Result"
         ) from None
-    return file
+    return held
+
+
+def _let_go(db: sqlite3.Connection, held: int | None) -> None:
+    db.close()
+    if held is not None:
+        os.close(held)

@@ -1,0 +1,464 @@
+"""The search: what it decides, that it decides the same again, and what becomes of bad input."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.search import (
+    Choice,
+    Integer,
+    LogUniform,
+    Search,
+    SecondLook,
+    Uniform,
+    UnknownSetting,
+    When,
+)
+from chainrule.search.halving import Score, goes_on, rungs
+from chainrule.search.narrowing import narrowed
+from chainrule.search.plan import Plan, Rules, Task, sobol
+from chainrule.search.space import draw
+
+SPACE = {"lr": LogUniform(1e-3, 1e0), "width": Integer(4, 32, log=True)}
+
+
+def data(rows=240, seed=0):
+    X = np.random.default_rng(seed).normal(size=(rows, 2)).astype(np.float32)
+    return X, (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+def build(settings):
+    net = nn.Sequential(nn.Affine(2, settings["width"]), nn.Tanh(), nn.Affine(settings["width"], 2))
+    return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Momentum(lr=settings["lr"]))
+
+
+def search(**options):
+    given = dict(trials=24, epochs=9, batch_size=40, round_size=8, seed=3, threads=2)
+    return Search(options.pop("build", build), options.pop("space", SPACE), **(given | options))
+
+
+# Space ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameter", "low", "high"),
+    [
+        (Uniform(-1.0, 2.0), -1.0, 2.0),
+        (LogUniform(1e-6, 1e-2), 1e-6, 1e-2),
+        (Integer(3, 7), 3, 7),
+        (Integer(16, 256, log=True), 16, 256),
+    ],
+)
+def test_ranges_are_covered_to_the_ends(parameter, low, high):
+    values = [parameter.value(u) for u in np.linspace(0, 1 - 1e-12, 2001)]
+    assert min(values) == pytest.approx(low)
+    assert max(values) == pytest.approx(high)
+    assert values == sorted(values)
+
+
+def test_integers_are_all_as_likely():
+    values = [Integer(3, 7).value(u) for u in (np.arange(5000) + 0.5) / 5000]
+    assert {values.count(n) for n in range(3, 8)} == {1000}
+
+
+def test_a_rate_is_uniform_in_its_logarithm():
+    values = [LogUniform(1e-6, 1e-2).value(u) for u in (np.arange(400) + 0.5) / 400]
+    for k in range(-6, -2):
+        assert sum(10.0**k <= value < 10.0 ** (k + 1) for value in values) == 100
+
+
+def test_a_conditional_setting_is_there_only_where_it_makes_sense():
+    space = {"layers": Integer(1, 2), "second": When("layers", [2], Integer(16, 64))}
+    assert draw(space, [0.1, 0.5]) == {"layers": 1}
+    assert draw(space, [0.9, 0.5]) == {"layers": 2, "second": 40}
+
+
+def test_sobol_points_fill_the_space_evenly():
+    points = np.array([sobol(0, 2, i) for i in range(64)])
+    counts = np.histogram2d(*points.T, bins=4, range=[[0, 1], [0, 1]])[0]
+    assert (counts == 4).all()
+
+
+BAD = {
+    "LogUniform: low is 0, not in (0, inf)": lambda: LogUniform(0, 1),
+    "LogUniform: low is 1, expected less than high, which is 0.1": lambda: LogUniform(1, 0.1),
+    "Uniform: low is 1, expected less than high, which is 1": lambda: Uniform(1, 1),
+    "Uniform: high is inf, not in (-inf, inf)": lambda: Uniform(1, np.inf),
+    "Integer: low is 0.5, expected a whole number": lambda: Integer(0.5, 3),
+    "Integer: low is 0, expected 1 or more with log=True": lambda: Integer(0, 3, log=True),
+    "Choice: options is (), expected a list": lambda: Choice([]),
+    "Choice: options is ('a', 'a'), expected a list of different": lambda: Choice(["a", "a"]),
+    "When: parameter is 3, expected a range or a Choice": lambda: When("a", [1], 3),
+    "Search: space is {}, expected settings by name": lambda: search(space={}),
+    "Search: setting 'lr' is 0.1, expected LogUniform,": lambda: search(space={"lr": 0.1}),
+    "Search: 'b' depends on 'lrr', which is no setting before it; did you mean 'lr'?": (
+        lambda: search(space={"lr": Uniform(0, 1), "b": When("lrr", [1], Uniform(0, 1))})
+    ),
+    "Search: give trials, minutes, or both": lambda: search(trials=None),
+    "Search: trials is 0, not in [1, 2147483647]": lambda: search(trials=0),
+    "Search: reduction is 1, expected 2 or more": lambda: search(reduction=1),
+    "Search: validation_fraction is 0": lambda: search(validation_fraction=0.0),
+    "Search: build is 3, expected a function": lambda: search(build=3),
+    "Search: metric is 'f1', there is loss, accuracy": lambda: search(metric="f1").run(*data()),
+    "X has 240 rows, but y has 3": lambda: search().run(data()[0], [0, 1, 0]),
+    "build returned None, expected a Trainer": lambda: search(build=lambda s: None).run(*data()),
+}
+
+
+@pytest.mark.parametrize("message", BAD, ids=range(len(BAD)))
+def test_wrong_input_is_named(message):
+    with pytest.raises(cr.ChainruleError) as error:
+        BAD[message]()
+    assert message in str(error.value)
+
+
+def test_an_unknown_setting_suggests_a_near_name():
+    with pytest.raises(UnknownSetting, match="no setting 'widht': did you mean 'width'"):
+        search(build=lambda settings: build({"lr": 1, "width": settings["widht"]})).run(*data())
+
+
+# Halving and narrowing --------------------------------------------------------------------------
+
+
+def test_rungs():
+    assert rungs(50, 3) == [2, 6, 17, 50]
+    assert rungs(1, 3) == [1]
+    assert rungs(2, 4) == [2]
+    assert rungs(81, None) == [81]
+
+
+def test_a_trial_goes_on_if_it_is_among_the_best_third_so_far():
+    def score(cost):
+        return Score(cost, cost)
+
+    assert goes_on(score(9.0), [], 3)
+    assert not goes_on(score(9.0), [score(1.0)], 3)
+    assert goes_on(score(2.0), [score(1.0), score(3.0), score(4.0)], 3)
+    assert not goes_on(score(2.0), [score(1.0), score(1.5), score(3.0), score(4.0)], 3)
+
+
+RULES = Rules(0, 40, 9, 3, 10, True, "random")
+
+
+def carried_out(rules, cost, pick):
+    """A plan carried out with some tasks under way at once, which `pick` chooses to end next."""
+    plan, under_way = Plan(rules, dict(SPACE)), []
+    while True:
+        while len(under_way) < 4 and (task := plan.next()) is not None:
+            under_way.append(task)
+        if not under_way:
+            assert plan.ended
+            return plan
+        task = under_way.pop(pick(len(under_way)))
+        plan.report(task, cost(plan.trials[task.trial], task.rung))
+
+
+def test_the_order_in_which_trials_come_in_changes_nothing():
+    def cost(trial, rung):
+        value = abs(np.log10(trial.settings["lr"]) + 2.0) + 0.1 * (trial.number % 3) / (rung + 1)
+        return Score(value, value)
+
+    random = np.random.default_rng(0)
+    plans = [
+        carried_out(RULES, cost, pick)
+        for pick in (lambda n: 0, lambda n: n - 1, random.integers, random.integers)
+    ]
+    found = [[(t.settings, t.scores, t.status, t.reason) for t in plan.trials] for plan in plans]
+    assert all(each == found[0] for each in found)
+    assert plans[0].counts["done"] < 20
+    assert plans[0].counts["abandoned"] > 15
+
+
+def test_the_rule_of_halving_holds_for_every_trial():
+    random = np.random.default_rng(1)
+    plan = carried_out(RULES, lambda trial, rung: Score(*random.random(2)), random.integers)
+    for trial in plan.trials:
+        for rung, score in enumerate(trial.scores[:-1] or trial.scores):
+            if rung == len(plan.rungs) - 1:
+                continue
+            earlier = [t.scores[rung] for t in plan.trials[: trial.number] if len(t.scores) > rung]
+            assert goes_on(score, earlier, 3) == (len(trial.scores) > rung + 1)
+
+
+def test_ranges_find_their_way_out_and_keep_to_what_is_fixed():
+    space = {"lr": LogUniform(1e-6, 1e-2), "ratio": Uniform(0.0, 0.5), "kind": Choice(["a", "b"])}
+    good = [{"lr": 0.009 - i * 1e-4, "ratio": 0.49, "kind": "a"} for i in range(8)]
+    tried = [*good, *({"lr": 1e-5, "ratio": 0.1, "kind": "b"} for _ in range(10))]
+    found, reasons = narrowed(space, space, good, tried)
+    assert found["lr"].high == pytest.approx(1.0)
+    assert found["ratio"].high == 0.5
+    assert found["ratio"].low > 0.3
+    assert found["kind"].options == ("a",)
+    assert "upper end" in reasons["lr"]
+    assert "b" in reasons["kind"]
+    assert narrowed(found, space, good[:3], tried)[1] == {}  # too few to go by
+
+
+def test_ranges_widen_again():
+    first = {"width": Integer(4, 512, log=True)}
+    now = {"width": Integer(16, 64, log=True)}
+    good = [{"width": width} for width in (20, 30, 300, 40, 50, 60)]
+    assert narrowed(now, first, good, good)[0]["width"].high >= 300
+
+
+def test_all_trials_failing_is_the_end():
+    plan = Plan(RULES, dict(SPACE))
+    for i in range(10):
+        assert plan.next() == Task(i, 0)
+        plan.fail(Task(i, 0), "no luck" if i else "other")
+    assert plan.next() is None
+    assert plan.ended
+    assert plan.failing == "no luck"
+
+
+# The whole of it --------------------------------------------------------------------------------
+
+
+def columns(result):
+    return result.trials.to_dicts(), result.best_settings, result.best_score
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """What the search of `search()` finds."""
+    result = search(threads=1).run(*data())
+    return columns(result), result.trainer.weights()
+
+
+def test_it_finds_good_settings_and_tests_them_once():
+    result = search(trials=30, epochs=27).run(*data(600))
+    assert result.metric == "accuracy"
+    assert result.best_score > 0.9
+    assert 0 < result.flattery < 0.2
+    X, y = data(300, seed=1)
+    assert result.test(X, y)["accuracy"] > 0.85
+    with pytest.warns(SecondLook, match="look number 2"):
+        result.test(X, y)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_changes_nothing(reference, threads):
+    result = search(threads=threads).run(*data())
+    assert columns(result) == reference[0]
+    for name, value in reference[1].items():
+        assert np.array_equal(value, result.trainer.weights()[name])
+
+
+def test_a_trial_is_what_training_it_alone_gives(reference):
+    """A trial that paused at its rungs, beside others, scores as one that went straight on."""
+    (trials, _, _), _ = reference
+    done = next(trial for trial in trials if trial["status"] == "done")
+    from chainrule.data.split import Split, hold_out
+
+    train, held = hold_out(Split(*data()), 0.2, 3)
+    t = build(done)
+    t.fit(train.X, train.y, epochs=9, batch_size=40)
+    assert t.evaluate(held.X, held.y)["accuracy"] == done["score"]
+
+
+def test_a_loss_is_minimized_where_there_is_no_accuracy():
+    X, _ = data()
+    y = X[:, 0] * 2 + X[:, 1]
+
+    def regression(settings):
+        net = nn.Sequential(nn.Affine(2, 1))
+        return cr.Trainer(net, nn.MeanSquaredError(), optim.SGD(lr=settings["lr"]))
+
+    result = search(build=regression, space={"lr": LogUniform(1e-4, 1e0)}).run(X, y)
+    assert result.metric == "loss"
+    assert result.best_score == min(x for x in result.trials["score"] if x is not None)
+    assert result.best_score < 0.01
+
+
+def test_bad_settings_fail_with_a_reason_and_the_search_goes_on():
+    def fragile(settings):
+        if settings["width"] < 10:
+            raise ValueError("too narrow")
+        return build(settings)
+
+    def explosive(settings):
+        return build(settings | {"lr": 1e39 if settings["width"] < 10 else 0.1})
+
+    for make, reason in ((fragile, "ValueError: too narrow"), (explosive, "TrainingError: ")):
+        table = search(build=make).run(*data()).trials
+        failed = table.filter(table["status"] == "failed")
+        assert len(failed)
+        assert all(reason in row["reason"] and row["width"] < 10 for row in failed.to_dicts())
+        assert (table["status"] == "done").any()
+
+
+def test_every_trial_failing_says_why():
+    def broken(settings):
+        raise ValueError("nothing works")
+
+    with pytest.raises(cr.TrainingError, match=r"first 10 trials failed, .*nothing works"):
+        search(build=broken).run(*data())
+
+
+def test_a_mistake_that_is_no_trial_s_own_ends_the_search():
+    def broken(settings):
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("a bug")
+        return build(settings)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        search(build=broken).run(*data())
+
+
+def test_no_time_finishes_one_rung():
+    result = search(trials=None, minutes=1e-6).run(*data())
+    assert result.trials["score"].is_not_null().sum() >= 1
+    assert len(result.trials) <= 4
+
+
+def test_a_batch_size_may_be_a_setting():
+    seen = []
+
+    def batch(settings):
+        t = build(settings)
+        fit = t.fit
+        t.fit = lambda *a, **k: (seen.append(k["batch_size"]), fit(*a, **k))[1]
+        return t
+
+    search(build=batch, space=SPACE | {"batch_size": Integer(10, 20)}, trials=5).run(*data())
+    assert set(seen) <= set(range(10, 21))
+    assert len(set(seen)) > 1
+
+
+# Studies ----------------------------------------------------------------------------------------
+
+
+def test_a_study_can_be_read_with_plain_sql(tmp_path, reference):
+    path = tmp_path / "study.db"
+    result = search(study=path).run(*data())
+    result.test(*data(seed=1))
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        rows = db.execute("SELECT number, status, settings FROM trials ORDER BY number").fetchall()
+        assert [(n, s) for n, s, _ in rows] == [(t["number"], t["status"]) for t in reference[0][0]]
+        assert json.loads(rows[3][2])["width"] == reference[0][0][3]["width"]
+        (best,) = db.execute(
+            "SELECT max(score) FROM rungs WHERE rung = (SELECT max(rung) FROM rungs)"
+        ).fetchone()
+        assert best == result.best_score
+        assert db.execute("SELECT count(*) FROM looks").fetchone() == (1,)
+        assert db.execute("SELECT count(*) FROM final WHERE metric = 'loss'").fetchone() == (9,)
+    db.close()
+
+
+def test_a_study_goes_on_where_it_was(tmp_path, reference):
+    path = tmp_path / "study.db"
+    search(study=path, trials=11).run(*data()).close()
+    built = []
+
+    def counted(settings):
+        built.append(settings)
+        return build(settings)
+
+    result = search(study=path, build=counted).run(*data(), resume=True)
+    assert columns(result) == reference[0]
+    result.close()
+    built.clear()
+    search(study=path, build=counted).run(*data(), resume=True).close()
+    assert len(built) <= 2  # one to look at, one that is trained fully
+
+
+def test_another_search_or_other_data_is_refused(tmp_path):
+    path = tmp_path / "study.db"
+    X, y = data()
+    search(study=path, trials=3).run(X, y).close()
+
+    def refuses(message, X=X, resume=True, **options):
+        with pytest.raises(cr.FileError, match=message):
+            search(study=path, **({"trials": 3} | options)).run(X, y, resume=resume)
+
+    refuses("there is a study already: resume it", resume=False)
+    refuses("this study is of other data", X=X + 1)
+    refuses("this study has epochs 9, not 8", epochs=8)
+    refuses("this study has seed 3, not 4", seed=4)
+    refuses("this study has another space: lr", space=SPACE | {"lr": LogUniform(1e-3, 2e0)})
+    held = search(study=path, trials=3).run(X, y, resume=True)
+    refuses("somebody is at work on this study")
+    held.close()
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    path = tmp_path / "study.db"
+
+    def refuses(message):
+        before = path.read_bytes()
+        with pytest.raises(cr.FileError, match=message):
+            search(study=path).run(*data(), resume=True)
+        assert path.read_bytes() == before
+
+    path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
+    refuses("damaged or no study")
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE other (x)")
+    db.close()
+    refuses("a database, but no study of chainrule")
+    path.unlink()
+    search(study=path, trials=3).run(*data()).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    refuses("a study of format 99, from a newer chainrule")
+    path.unlink()
+    with pytest.raises(cr.FileError, match="there is no study to resume"):
+        search(study=path).run(*data(), resume=True)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_search import data, search
+search(study={study!r}, trials=60, epochs=27).run(*data(2000), resume={resume}).close()
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
+    expected = columns(search(trials=60, epochs=27).run(*data(2000)))
+    path, resume, kills = tmp_path / "study.db", False, 0
+    random = np.random.default_rng(0)
+    for _ in range(6):
+        script = SCRIPT.format(tests=os.path.dirname(__file__), study=str(path), resume=resume)
+        with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) as process:
+            while not path.exists() and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(random.uniform(0.1, 0.6))
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+        with sqlite3.connect(path) as db:
+            resume = db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,)
+            resume = resume and db.execute("SELECT count(*) FROM study").fetchone() != (0,)
+        db.close()
+    assert kills
+    result = search(study=path, trials=60, epochs=27).run(*data(2000), resume=resume)
+    assert columns(result) == expected
+    result.close()
+
+
+def test_ctrl_c_keeps_the_study(tmp_path, reference):
+    path = tmp_path / "study.db"
+
+    def interrupt(progress):
+        if progress.done + progress.abandoned >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(study=path).run(*data(), progress=interrupt)
+    result = search(study=path).run(*data(), resume=True)
+    assert columns(result) == reference[0]
+    result.close()
