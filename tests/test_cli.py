@@ -218,3 +218,59 @@ def test_help_names_every_command(run):
     assert "inspect" in out
     assert run("train", "--help")[0] == 0
     assert run("--version")[1].startswith("chainrule, version ")
+
+
+# Search -----------------------------------------------------------------------------------------
+
+
+def test_a_search_finds_a_network_and_tests_it_once(run, tmp_path):
+    code, out, err = run("search", "digits", "--trials", "12", "--epochs", "6", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["validation"]["trials"] == 12
+    assert found["validation"]["may_flatter_by"] > 0
+    assert found["test"]["accuracy"] > 0.9
+    model = cr.load(tmp_path / "digits.safetensors")
+    assert model.notes["test"] == found["test"]
+    assert "359 locked away" in err
+    code, _, err = run("search", "digits", "--trials", "12", "--epochs", "6")
+    assert code == 2
+    assert "digits.db: there is a study already" in err
+    code, out, err = run("search", "digits", "--trials", "14", "--epochs", "6", "--resume")
+    assert code == 0
+    assert "the best of 14 trials, which may flatter by" in out
+    assert "look number 2 at test rows: choose nothing by it" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--minutes", "0"], "--minutes is 0.0, not in (0, inf)"),
+        (["--trials", "x"], "--trials is 'x', expected a whole number"),
+        (["--validation", "0"], "--validation is 0, but trials"),
+        (["--study", "nowhere/x.db"], "cannot write nowhere/x.db: there is no folder nowhere"),
+        (["--study", "."], ". is a folder"),
+        (["--resume"], "digits.db: there is no such file"),
+        (["--out", "."], ". is a folder"),
+        (["--draw", "lots"], "'lots' is not one of"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_status_2(run, tmp_path, words, message):
+    code, out, err = run("search", "digits", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_in_a_search_keeps_the_study(tmp_path):
+    search = process("search", "digits", "--minutes", "5", "--quiet", cwd=tmp_path)
+    while not (tmp_path / "digits.db").exists():
+        time.sleep(0.02)
+    time.sleep(1.0)
+    search.send_signal(signal.SIGINT)
+    out, err = search.communicate(timeout=30)
+    assert search.returncode == 1
+    assert err == "chainrule: interrupted; go on with --resume --study digits.db\n"
+    assert out == ""

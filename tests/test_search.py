@@ -414,7 +414,7 @@ def test_what_is_no_study_is_refused(tmp_path):
     db.close()
     refuses("a study of format 99, from a newer chainrule")
     path.unlink()
-    with pytest.raises(cr.FileError, match="there is no study to resume"):
+    with pytest.raises(cr.FileError, match="there is no such file"):
         search(study=path).run(*data(), resume=True)
 
 

@@ -69,8 +69,9 @@ class EpochTable:
 class SearchLine:
     """Shows how many trials there have been, the best score, and each change of a range."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, heading: str) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._to_say = [heading]
         self._bar = Progress(
             TextColumn("{task.fields[counts]}"),
             BarColumn(20),
@@ -97,8 +98,9 @@ class SearchLine:
 
     def update(self, progress: runner.Progress) -> None:
         """Show where the search is; say what has been decided since the last time."""
-        for decision in progress.decisions[self._said :]:
-            self.say(decision)
+        for text in [*self._to_say, *progress.decisions[self._said :]]:
+            self.say(text)
+        self._to_say = []
         self._said = len(progress.decisions)
         left = progress.seconds_left
         self._bar.update(

@@ -1,14 +1,15 @@
 """`chainrule search`: many short trials, then one model, tested once."""
 
+import warnings
 from typing import Any
 
 import click
 
 from ..data.source import open_source
-from ..errors import TrainingError
+from ..errors import InputError, TrainingError
 from ..files import check_writable
 from ..limits import Count, Positive, Share
-from ..search import Search
+from ..search import Search, SecondLook
 from ..search.usual import USUAL, builder
 from .options import Limited, common, print_json
 from .progress import SearchLine
@@ -67,6 +68,8 @@ def search(
     SOURCE is as for `train`. Bad settings are abandoned early, and ranges narrowed to where the
     good ones lie. The best setting is trained on all training rows, and tested once.
     """
+    if not validation:
+        raise InputError("--validation is 0, but trials are compared by those rows")
     data = open_source(source)
     out, study = out or f"{data.name}.safetensors", study or f"{data.name}.db"
     check_writable(out)
@@ -81,16 +84,20 @@ def search(
         reduction=3 if abandon else None,
         **settings,
     )
-    with SearchLine(quiet) as line:
-        line.say(
-            f"{data.name}: {len(data.train.y):,} rows to train and compare, {len(data.test.y):,} "
-            f"locked away for the test; {len(USUAL)} settings"
-        )
+    heading = (
+        f"{data.name}: {len(data.train.y):,} rows to train and compare, {len(data.test.y):,} "
+        f"locked away for the test; {len(USUAL)} settings"
+    )
+    with SearchLine(quiet, heading) as line:
         try:
             result = job.run(data.train.X, data.train.y, resume=resume, progress=line.update)
         except KeyboardInterrupt:
             raise TrainingError(f"interrupted; go on with --resume --study {study}") from None
-    test = result.test(data.test.X, data.test.y)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", SecondLook)
+        test = result.test(data.test.X, data.test.y)
+    for warning in told:
+        click.echo(f"chainrule: {warning.message}", err=True)
     result.trainer.notes = {"source": data.name, "rows": len(data.train.y), "test": test}
     result.trainer.save(out)
     facts = {

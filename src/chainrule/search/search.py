@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engines.compiled.crew import processors
 from ..errors import FileError, InputError, TrainingError
+from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
 from ..training.trainer import Trainer
@@ -101,6 +102,8 @@ class Search(Spec):
         Ctrl-C ends the search; the study keeps every rung that a trial had come to.
         """
         began = time.monotonic()
+        if resume and self.study is not None:
+            check_readable(self.study)
         objective = Objective(
             self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
             self.metric or "", self.seed,
