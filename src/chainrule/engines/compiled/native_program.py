@@ -12,8 +12,9 @@ from ...graph.leaves import STATE_OPS, input_op
 from ...graph.shape import Free, N
 from ...graph.tensor import Array, constant_op
 from ..program import Feed, Outputs, Program
-from .assemble import address, assemble
+from .assemble import address
 from .call import CONTEXT
+from .compiled_program import compiled_program
 from .crew import Crew
 from .gather_code import SOURCES
 from .kernels import (
@@ -29,10 +30,9 @@ from .kernels import (
     walked,
 )
 from .memory import Memory, allocate, elements, grain, length, stride
-from .passes import Stages, compile_passes
+from .passes import Stages
 from .request import Request, entries
 from .schedule import Chain, touched, written
-from .tables import Tables
 
 CACHE = 256 * 1024
 """Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
@@ -46,23 +46,24 @@ ALL = 2**62
 
 
 class NativeProgram:
-    """Simplified, lowered, scheduled and compiled when it is made; buffers are for a batch size."""
+    """Compiled when it is made; its buffers are for a batch size."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        stages = compile_passes(program)
-        lowered, self.transposes = stages.lowered, stages.kept.transposes
+        compiled, here = compiled_program(program)
+        stages, self.code, self.tables = compiled.stages, compiled.code, compiled.tables
+        lowered = stages.lowered
+        self.here = here
         self.phases, self.buffers = stages.schedule.phases, stages.schedule.buffers
         self.kernels = stages.schedule.kernels
-        self.code = assemble(self.kernels)
-        self.tables = Tables([number for _, numbers in self.code for number in numbers])
         self.shown = dict(zip(program.outputs, lowered.outputs, strict=True))
-        self.leaves = lowered.leaves
+        self.leaves = {here.get(x, x): b for x, b in lowered.leaves.items()}
+        self.transposes = {x: here[W] for x, W in stages.kept.transposes.items()}
         self.state = {
             x: b for x, b in self.leaves.items() if x.op in STATE_OPS and x not in self.transposes
         }
         self.inputs = {b.slot: x for x, b in self.leaves.items() if x.op is input_op}
-        pairs = {x: (self.leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
+        pairs = {x: (lowered.leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
         self.aliases = [pairs[x] for x in stages.in_place]
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
         self.checks = self._checks(stages)
@@ -86,7 +87,7 @@ class NativeProgram:
         self._take_state(memory)
         self._take_data(feed)
         sizes = np.minimum(batch, feed.rows - batch * np.arange(feed.steps))
-        uniforms, keys = self.tables.values(feed, sizes)
+        uniforms, keys = self.tables.values(feed, sizes, self.here)
         with np.errstate(over="ignore"):  # a rate of 1e39 is infinite in float32
             uniforms = np.ascontiguousarray(uniforms, np.float32)
         values = np.zeros((feed.steps, len(self.scalars)), np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,14 +26,15 @@ class Tables:
         """Where in a step's row of its table the value of a node is."""
         return self.uniforms.index(node) if kind == "uniform" else 2 * self.random.index(node)
 
-    def values(self, feed: Feed, rows: Array) -> tuple[Array, Array]:
-        """Both tables, a row a step, for batches of those numbers of rows.
+    def values(self, feed: Feed, rows: Array, here: Mapping[Tensor, Tensor]) -> tuple[Array, Array]:
+        """Both tables, a row a step, for batches of those numbers of rows; `here` says which leaf
+        of the feed stands for which.
 
         The reference's own functions compute them, for all steps at once, in float64.
         """
         given = {
-            leaf: feed.scalars[leaf] if leaf in feed.scalars else initial_value(leaf)
-            for leaf in self._plan.leaves
+            leaf: feed.scalars[own] if own in feed.scalars else initial_value(own)
+            for leaf, own in ((leaf, here.get(leaf, leaf)) for leaf in self._plan.leaves)
             if leaf.op is not ops.rows
         }
         values = self._plan.run(given, rows)
