@@ -26,8 +26,10 @@ from chainrule.search import (
 )
 from chainrule.search.halving import Score, goes_on, rungs
 from chainrule.search.narrowing import narrowed
-from chainrule.search.plan import Plan, Rules, Task, sobol
+from chainrule.search.plan import Plan, Task
+from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
+from chainrule.search.trial import Rules
 
 SPACE = {"lr": LogUniform(1e-3, 1e0), "width": Integer(4, 32, log=True)}
 
@@ -209,6 +211,28 @@ def test_ranges_widen_again():
     now = {"width": Integer(16, 64, log=True)}
     good = [{"width": width} for width in (20, 30, 300, 40, 50, 60)]
     assert narrowed(now, first, good, good)[0]["width"].high >= 300
+
+
+@pytest.mark.parametrize("how", ["tpe", "cmaes"])
+@pytest.mark.filterwarnings("default")  # Optuna's own
+def test_samplers_of_optuna(how):
+    pytest.importorskip("optuna")
+    if how == "cmaes":
+        pytest.importorskip("cmaes")
+    kinds = {"kind": Choice(["a", "b"]), "size": When("kind", ["b"], Uniform(0.0, 1.0))}
+    found = []
+    for threads in (1, 3):
+        result = search(draw=how, threads=threads, space=SPACE | kinds).run(*data())
+        found.append(columns(result))
+    assert found[0] == found[1]
+    for trial in found[0][0]:
+        assert (trial["size"] is None) == (trial["kind"] == "a")
+
+
+def test_without_optuna_it_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(cr.InputError, match=r"pip install 'chainrule\[optuna\]'"):
+        search(draw="tpe").run(*data())
 
 
 def test_all_trials_failing_is_the_end():

@@ -1,7 +1,7 @@
 """`chainrule search`: many short trials, then one model, tested once."""
 
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -10,6 +10,7 @@ from ..errors import InputError, TrainingError
 from ..files import check_writable
 from ..limits import Count, Positive, Share
 from ..search import Search, SecondLook
+from ..search.trial import Draw
 from ..search.usual import USUAL, builder
 from .options import Limited, common, print_json
 from .progress import SearchLine
@@ -44,7 +45,7 @@ MINUTES = 1.0
     show_default=True,
     help="Move the ranges to where the good trials lie.",
 )
-@click.option("--draw", type=click.Choice(["random", "sobol"]), default="random", show_default=True)
+@click.option("--draw", type=click.Choice(get_args(Draw)), default="random", show_default=True)
 @click.option("--study", type=click.Path(), help="The file of all trials; default: SOURCE.db.")
 @click.option("--resume", is_flag=True, help="Go on with the study that is there.")
 @click.option("--out", type=click.Path(), help="The model file; default: SOURCE.safetensors.")

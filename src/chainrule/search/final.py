@@ -12,9 +12,10 @@ from ..errors import TrainingError
 from ..training.trainer import Trainer
 from .halving import Score
 from .objective import Objective
-from .plan import Plan, Trial
+from .plan import Plan
 from .runner import TRIAL_ERRORS, reason_of
 from .study import Study
+from .trial import Trial
 
 LEADERS = 5
 """The most trials that are measured again."""

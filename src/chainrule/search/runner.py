@@ -13,9 +13,10 @@ from ..spec import to_plain
 from ..training.trainer import Trainer
 from .halving import Score
 from .objective import Objective
-from .plan import Plan, Task, Trial
+from .plan import Plan, Task
 from .space import UnknownSetting, described
 from .study import Json, Study
+from .trial import Trial
 
 LOOK = 0.1
 """Seconds between looks at the clock, and calls of `progress`."""

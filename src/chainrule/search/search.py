@@ -20,11 +20,12 @@ from ..training.trainer import Trainer
 from .final import finish
 from .halving import Score
 from .objective import Objective, fingerprint, prepared
-from .plan import Draw, Plan, Rules, Task
+from .plan import Plan, Task
 from .result import Result
 from .runner import TRIAL_ERRORS, Progress, Runner, reason_of
 from .space import Settings, UnknownSetting, checked
 from .study import Study
+from .trial import Draw, Rules
 
 TIME_FOR_TRIALS = 0.8
 """The share of the time that is for trials; the rest is for the leaders and the final model."""
@@ -37,8 +38,9 @@ class Search(Spec):
     "batch_size" takes the place of `batch_size`. Give `trials`, or `minutes`, or both. At each of
     a few rungs (2, 6, 17 of 50 epochs) a trial goes on if it is among the best 1/`reduction` of
     those before it; `reduction=None` trains all to the end. After every `round_size` trials each
-    range moves to where the good ones lie, unless `narrow=False`. `metric` is "accuracy", "loss",
-    "rmse", …; by default the accuracy where there is one.
+    range moves to where the good ones lie, unless `narrow=False`. `draw` is "random", "sobol" (more
+    even than chance), or with Optuna "tpe" or "cmaes", which narrow by themselves. `metric` is
+    "accuracy", "loss", "rmse", …; by default the accuracy where there is one.
 
     The same seed and number of trials gives the same study, whatever the number of threads: a trial
     is compared with those of smaller numbers, not with those that came sooner.
@@ -46,6 +48,7 @@ class Search(Spec):
     >>> import numpy as np
     >>> import chainrule as cr
     >>> from chainrule import nn, optim
+    >>> from chainrule.search import Integer, LogUniform, Search
     >>> X = np.random.default_rng(0).normal(size=(300, 2))
     >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
     >>> def build(settings):

@@ -106,8 +106,8 @@ class LogUniform(Numeric):
 class Integer(Numeric):
     """A whole number from `low` to `high`, both included; with `log`, as likely per factor.
 
-    >>> Integer(16, 256, log=True).value(0.5)
-    64
+    >>> Integer(1, 6).value(0.5)
+    4
     """
 
     low: int

@@ -1,0 +1,91 @@
+"""Where the settings of a trial come from: a draw from ranges that move from round to round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from ..graph.tensor import Array
+from .narrowing import how_many_are_good, narrowed
+from .space import Parameter, Settings, Space, draw
+from .trial import Round, Rules, Trial, ranking
+
+DRAW_STREAM = 1 << 33
+"""Apart from the streams of initial values, and of shuffles."""
+
+EVERY = 5
+"""One trial in so many is drawn from the first ranges, lest narrowing misses something."""
+
+LAG = 4
+"""One in so many trials of a round comes too late to be considered in the next."""
+
+
+class Sampler(Protocol):
+    """Draws the settings of one trial after the other."""
+
+    rounds: list[Round]
+
+    def draw(self, trials: Sequence[Trial]) -> tuple[int, Settings] | None:
+        """The round and the settings of the next trial; None while it waits for others to end.
+
+        What is drawn may depend on the number of the trial and on trials that have ended, but not
+        on which others happen to have ended too.
+        """
+
+
+class Ranges:
+    """Draws at random, or evenly, from ranges that are narrowed after each round."""
+
+    def __init__(self, rules: Rules, space: dict[str, Parameter]) -> None:
+        self.rules = rules
+        self.rounds = [Round(0, space, {})]
+
+    def draw(self, trials: Sequence[Trial]) -> tuple[int, Settings] | None:
+        """From the ranges of the round, once they are known."""
+        number = len(trials)
+        found = number // self.rules.round_size if self.rules.narrow else 0
+        if found == len(self.rounds) and not self._narrow(trials):
+            return None
+        space = self.rounds[0 if number % EVERY == EVERY - 1 else found].space
+        return found, draw(space, self._places(space, number).tolist())
+
+    def _narrow(self, trials: Sequence[Trial]) -> bool:
+        """Make the next round, if all have ended that it follows from."""
+        known = trials[: len(trials) - self.rules.round_size // LAG]
+        if any(trial.status == "running" for trial in known):
+            return False
+        good = [trial.settings for trial in ranking(known)[: how_many_are_good(len(known))]]
+        tried = [trial.settings for trial in known]
+        space, reasons = narrowed(self.rounds[-1].space, self.rounds[0].space, good, tried)
+        self.rounds.append(Round(len(self.rounds), space, reasons))
+        return True
+
+    def _places(self, space: Space, number: int) -> Array:
+        if self.rules.draw == "sobol":
+            return sobol(self.rules.seed, len(space), number)
+        key = [self.rules.seed, DRAW_STREAM + number]
+        return np.random.Generator(np.random.Philox(key=key)).random(len(space))
+
+
+def sobol(seed: int, dimensions: int, number: int) -> Array:
+    """A point of a low-discrepancy sequence: it fills the space more evenly than chance does.
+
+    Source: Joe and Kuo 2008, scrambled as by Owen 1998; SciPy computes it.
+    """
+    from scipy.stats import qmc
+
+    sequence = qmc.Sobol(dimensions, seed=np.random.default_rng(seed))
+    if number:
+        sequence.fast_forward(number)
+    return np.asarray(sequence.random()[0])
+
+
+def make_sampler(rules: Rules, space: dict[str, Parameter]) -> Sampler:
+    """What draws as the rules say."""
+    if rules.draw in ("random", "sobol"):
+        return Ranges(rules, space)
+    from .optuna_sampler import OptunaSampler
+
+    return OptunaSampler(rules, space)
