@@ -359,6 +359,44 @@ def test_a_batch_size_may_be_a_setting():
     assert len(set(seen)) > 1
 
 
+# More machines ----------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("default")  # Ray's own
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
+def test_a_cluster_gives_the_same_study_though_a_worker_is_lost(tmp_path, reference):
+    ray = pytest.importorskip("ray")
+    killed = str(tmp_path / "killed")
+
+    def mortal(settings):  # it goes to the workers whole, and names nothing of this file
+        import os
+        import signal
+
+        import chainrule as cr
+        from chainrule import nn, optim
+
+        if settings["width"] > 8 and not os.path.exists(killed) and "RAY_JOB_ID" in os.environ:
+            with open(killed, "x"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        width = settings["width"]
+        net = nn.Sequential(nn.Affine(2, width), nn.Tanh(), nn.Affine(width, 2))
+        return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Momentum(lr=settings["lr"]))
+
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        result = search(build=mortal, executor="ray", threads=3).run(*data())
+    finally:
+        ray.shutdown()
+    assert os.path.exists(killed)
+    assert columns(result) == reference[0]
+
+
+def test_without_ray_it_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(cr.InputError, match=r"pip install 'chainrule\[ray\]'"):
+        search(executor="ray").run(*data())
+
+
 # Studies ----------------------------------------------------------------------------------------
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from ..errors import TrainingError
 from ..training.trainer import Trainer
+from .executors import TRIAL_ERRORS, reason_of
 from .halving import Score
 from .objective import Objective
 from .plan import Plan
-from .runner import TRIAL_ERRORS, reason_of
 from .study import Study
 from .trial import Trial
 

@@ -38,6 +38,15 @@ class Objective:
     _parts: dict[Any, tuple[Part, Part]] = field(default_factory=dict)
     _splits: dict[int, tuple[Split, Split]] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without its lock, and what is made again where it arrives."""
+        fresh = {"_lock", "_parts", "_splits"}
+        return {name: value for name, value in self.__dict__.items() if name not in fresh}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._lock, self._parts, self._splits = threading.Lock(), {}, {}
+
     def trainer(self, settings: Settings) -> Trainer:
         """A fresh trainer, as the user's function builds it."""
         trainer = self.build(settings)

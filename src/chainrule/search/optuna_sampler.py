@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ class OptunaSampler:
 
     def __init__(self, rules: Rules, space: dict[str, Parameter]) -> None:
         try:
-            import optuna
+            optuna: Any = importlib.import_module("optuna")
         except ImportError:
             raise InputError(
                 f"Search: draw={rules.draw!r} needs Optuna: pip install 'chainrule[optuna]'"
@@ -32,7 +33,7 @@ class OptunaSampler:
             "tpe": optuna.samplers.TPESampler,
             "cmaes": optuna.samplers.CmaEsSampler,
         }
-        self._optuna: Any = optuna
+        self._optuna = optuna
         self._study = optuna.create_study(sampler=samplers[rules.draw](seed=rules.seed))
         self._rungs = halving.rungs(rules.epochs, rules.factor)
         self._asked: list[Any] = []

@@ -8,27 +8,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..errors import ChainruleError
 from ..spec import to_plain
-from ..training.trainer import Trainer
+from .executors import Executor, Job
 from .halving import Score
 from .objective import Objective
 from .plan import Plan, Task
-from .space import UnknownSetting, described
+from .space import described
 from .study import Json, Study
 from .trial import Trial
 
 LOOK = 0.1
 """Seconds between looks at the clock, and calls of `progress`."""
-
-
-TRIAL_ERRORS = (ChainruleError, ArithmeticError, ValueError, TypeError, LookupError)
-"""What a bad setting may lead to, in training or in the user's own `build`."""
-
-
-def reason_of(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @dataclass(frozen=True)
@@ -54,25 +44,26 @@ class Runner:
         self,
         plan: Plan,
         objective: Objective,
+        executor: Executor,
         study: Study,
         known: Mapping[Task, Score | str],
         deadline: float,
     ) -> None:
-        self.plan, self.objective, self.study, self.known = plan, objective, study, known
+        self.plan, self.objective, self.executor = plan, objective, executor
+        self.study, self.known = study, known
         self.began, self.deadline = time.monotonic(), deadline
         self._changed = threading.Condition()
-        self._trainers: dict[int, Trainer] = {}
         self._rounds = 0
         self._decisions: list[str] = []
         self._busy = 0
         self._stopped = False
         self._error: BaseException | None = None
 
-    def run(self, threads: int, progress: Callable[[Progress], object] | None) -> None:
+    def run(self, progress: Callable[[Progress], object] | None) -> None:
         """Until the plan has ended or the time is up; Ctrl-C ends it after the epochs under way."""
         workers = [
             threading.Thread(target=self._work, name=f"chainrule-trial-{i}", daemon=True)
-            for i in range(threads)
+            for i in range(self.executor.workers)
         ]
         for worker in workers:
             worker.start()
@@ -110,53 +101,42 @@ class Runner:
         try:
             while True:
                 with self._changed:
-                    task = self._next()
-                    self._busy += task is not None
-                if task is None:
+                    tasks = self._next()
+                    self._busy += len(tasks)
+                if not tasks:
                     return
-                found = self._carry_out(task)
+                found = self.executor.carry_out([self._job(task) for task in tasks], self._ends)
                 with self._changed:
-                    self._busy -= 1
-                    if found is not None:
-                        self._report(task, found)
+                    self._busy -= len(tasks)
+                    for task, result in zip(tasks, found, strict=True):
+                        if result is not None:
+                            self._report(task, result)
                     self._changed.notify_all()
         except BaseException as error:  # it is raised again, in the thread that waits
             with self._changed:
                 self._error = self._error or error
                 self._changed.notify_all()
 
-    def _next(self) -> Task | None:
-        """The next task; None where there will be none any more."""
+    def _next(self) -> list[Task]:
+        """The next tasks; none where there will be none any more."""
+        tasks: list[Task] = []
         while not self._ends():
-            task = self.plan.next()
+            task = self.plan.next() if len(tasks) < self.executor.at_once else None
             self._write_rounds()
-            if task is None:
-                if self.plan.ended:
-                    return None
-                self._changed.wait()
-            elif task in self.known:
+            if task is not None and task in self.known:
                 self._report(task, self.known[task])
                 self._changed.notify_all()
+            elif task is not None:
+                tasks.append(task)
+            elif tasks or self.plan.ended:
+                return tasks
             else:
-                return task
-        return None
+                self._changed.wait()
+        return []
 
-    def _carry_out(self, task: Task) -> Score | str | None:
-        """Train a trial up to a rung: its score, or why there is none; None if the time was up."""
-        trial, objective = self.plan.trials[task.trial], self.objective
-        try:
-            trainer = self._trainers.get(task.trial)
-            if trainer is None:
-                trainer = self._trainers[task.trial] = objective.trainer(trial.settings)
-                trainer.use_threads(1)
-            epochs = self.plan.rungs[task.rung]
-            if not objective.train(trainer, trial.settings, epochs, 0, self._ends):
-                return None
-            return objective.score(trainer)
-        except UnknownSetting:
-            raise
-        except TRIAL_ERRORS as error:
-            return reason_of(error)
+    def _job(self, task: Task) -> Job:
+        settings = self.plan.trials[task.trial].settings
+        return Job(task.trial, settings, self.plan.rungs[task.rung])
 
     def _report(self, task: Task, found: Score | str) -> None:
         """Write it down, with all that follows from it."""
@@ -177,7 +157,7 @@ class Runner:
         self.study.write([*changes, *(("trials", row_of(trial)) for trial in unique)])
         for trial in unique:
             if trial.status != "running":
-                self._trainers.pop(trial.number, None)
+                self.executor.forget(trial.number)
 
     def _write_unfinished(self) -> None:
         """What became of the trials for which there was no time."""

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
 from ..training.trainer import Trainer
+from .executors import TRIAL_ERRORS, Kind, make_executor, reason_of
 from .final import finish
 from .halving import Score
 from .objective import Objective, fingerprint, prepared
 from .plan import Plan, Task
 from .result import Result
-from .runner import TRIAL_ERRORS, Progress, Runner, reason_of
+from .runner import Progress, Runner
 from .space import Settings, UnknownSetting, checked
 from .study import Study
 from .trial import Draw, Rules
@@ -43,7 +44,9 @@ class Search(Spec):
     "accuracy", "loss", "rmse", …; by default the accuracy where there is one.
 
     The same seed and number of trials gives the same study, whatever the number of threads: a trial
-    is compared with those of smaller numbers, not with those that came sooner.
+    is compared with those of smaller numbers, not with those that came sooner. `executor="ray"`
+    trains them on the Ray cluster that the process is connected to, or a local one; `threads` then
+    says how many tasks run at the same time.
 
     >>> import numpy as np
     >>> import chainrule as cr
@@ -73,7 +76,7 @@ class Search(Spec):
     study: str | os.PathLike[str] | None = None
     seed: Seed = 0
     threads: Count | None = None
-    executor: Literal["threads"] = "threads"
+    executor: Kind = "threads"
     metric: str | None = None
     reduction: Count | None = 3
     narrow: bool = True
@@ -120,12 +123,15 @@ class Search(Spec):
             plan = Plan(self._rules(), dict(self.space))
             seconds = math.inf if self.minutes is None else self.minutes * 60
             known = _known(study, objective)
-            runner = Runner(plan, objective, study, known, began + TIME_FOR_TRIALS * seconds)
-            threads = self.threads or processors()
-            runner.run(threads, progress)
+            executor = make_executor(self.executor, objective, self.threads)
+            try:
+                until = began + TIME_FOR_TRIALS * seconds
+                Runner(plan, objective, executor, study, known, until).run(progress)
+            finally:
+                executor.close()
             if plan.failing:
                 raise _hopeless(plan)
-            final = finish(plan, objective, study, threads, began + seconds)
+            final = finish(plan, objective, study, self.threads or processors(), began + seconds)
         except BaseException:
             study.close()
             raise

@@ -1,0 +1,100 @@
+"""Who trains the trials: this process, or the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..engines.compiled.crew import processors
+from ..errors import ChainruleError
+from ..training.trainer import Trainer
+from .halving import Score
+from .objective import Objective
+from .space import Settings, UnknownSetting
+
+Kind = Literal["threads", "ray"]
+
+TRIAL_ERRORS = (ChainruleError, ArithmeticError, ValueError, TypeError, LookupError)
+"""What a bad setting may lead to, in training or in the user's own `build`."""
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train a trial, from where it stopped, up to an epoch."""
+
+    trial: int
+    settings: Settings
+    epochs: int
+
+
+Found = Score | str | None
+"""The score of a job, or why it failed; None where it was stopped."""
+
+
+class Executor(Protocol):
+    """Carries out jobs, several threads asking at the same time; keeps what paused trials need."""
+
+    workers: int
+    """How many threads should ask."""
+    at_once: int
+    """How many jobs it likes to be given together."""
+
+    def carry_out(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Found]:
+        """What came of the jobs; all end soon once `stop` says so."""
+
+    def forget(self, trial: int) -> None:
+        """A trial has ended."""
+
+    def close(self) -> None:
+        """There will be no more jobs."""
+
+
+class Threads:
+    """Trains in the threads that ask, one trial to a thread; trainers of paused trials are kept."""
+
+    at_once = 1
+
+    def __init__(self, objective: Objective, threads: int | None) -> None:
+        self.workers = threads or processors()
+        self._objective = objective
+        self._trainers: dict[int, Trainer] = {}
+
+    def carry_out(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Found]:
+        """See `Executor`."""
+        return [self._train(job, stop) for job in jobs]
+
+    def _train(self, job: Job, stop: Callable[[], bool]) -> Found:
+        try:
+            if job.trial not in self._trainers:
+                self._trainers[job.trial] = self._objective.trainer(job.settings)
+                self._trainers[job.trial].use_threads(1)
+            trainer = self._trainers[job.trial]
+            came = self._objective.train(trainer, job.settings, job.epochs, stop=stop)
+            return self._objective.score(trainer) if came else None
+        except UnknownSetting:
+            raise
+        except TRIAL_ERRORS as error:
+            return reason_of(error)
+
+    def forget(self, trial: int) -> None:
+        """See `Executor`."""
+        self._trainers.pop(trial, None)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        self._trainers.clear()
+
+
+def make_executor(kind: Kind, objective: Objective, threads: int | None) -> Executor:
+    """The executor of that name."""
+    if kind == "threads":
+        return Threads(objective, threads)
+    from .ray_executor import Ray
+
+    return Ray(objective, threads)
