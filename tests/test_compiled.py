@@ -2,6 +2,8 @@
 
 import ctypes
 import mmap
+import os
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -478,6 +480,31 @@ def test_nothing_is_overwritten_before_it_is_read():
     data = {x: np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)}
     state = {W: np.eye(4), V: np.ones((4, 4))}
     assert_same(both({"y": x @ (W @ V)}, data, updates, state, batch_size=2))
+
+
+OTHER_PROCESSOR = """
+import sys
+sys.path.insert(0, {tests!r})
+from chainrule.engines.compiled import native
+host = native.Host({lanes}, (4, 3))
+native.host = lambda: host
+import test_compiled as t
+assert t.native.host().lanes == {lanes}
+for rows in (1, 5, 13):
+    for width in (1, {lanes} - 1, {lanes}, {lanes} + 1, 3 * {lanes}, 4 * {lanes} + 1):
+        t.test_products_reductions_and_views(rows, width)
+t.test_optimizers_with_all_there_is_around_them(t.optim.Adam)
+t.test_embeddings(20)
+t.test_random_numbers_are_the_same_bits()
+"""
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_the_code_for_other_processors(lanes):
+    """Vectors of NEON, AVX2 and AVX-512, whatever this processor has; LLVM splits wider ones."""
+    script = OTHER_PROCESSOR.format(tests=os.path.dirname(__file__), lanes=lanes)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # Verification -------------------------------------------------------------------------------
