@@ -503,7 +503,8 @@ t.test_random_numbers_are_the_same_bits()
 def test_the_code_for_other_processors(lanes):
     """Vectors of NEON, AVX2 and AVX-512, whatever this processor has; LLVM splits wider ones."""
     script = OTHER_PROCESSOR.format(tests=os.path.dirname(__file__), lanes=lanes)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
