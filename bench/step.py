@@ -6,92 +6,84 @@ for all, and the median counts. Peers that are not installed are left out: `pip 
 
 import json
 import statistics
-import subprocess
-import sys
-from typing import Any
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from .contestants import CONTESTANTS
+from .contestants import CONTESTANTS, OURS, PEERS, CannotDo
 from .peak import gflops
-from .workloads import WORKLOADS
+from .process import Failed, Process, kept
+from .workloads import WORKLOADS, Workload
 
-PEERS = ("PyTorch", "JAX", "scikit-learn", "NumPy")
-
-
-class Contestant:
-    """A process that trains for an epoch when it is asked to."""
-
-    def __init__(self, who: str, what: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker", who, what],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.ready = self._answer() or {"able": False}
-        self.seconds: list[float] = []
-        self.megabytes = 0.0
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        return dict(json.loads(line)) if line else {}
-
-    def epoch(self) -> None:
-        """Train for one more epoch."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        self.seconds.append(answer["seconds"])
-        self.megabytes = answer["megabytes"]
-
-    def end(self) -> None:
-        """Let the process go."""
-        self.process.communicate()
+Figures = dict[str, float]
 
 
-def measure(name: str, epochs: int, only: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def start(console: Console, names: list[str], w: Workload, folder: Path) -> dict[str, Process]:
+    """Who can train this workload; the reasons of the others are told."""
+    able = {}
+    for who in names:
+        try:
+            able[who] = Process(who, w, folder)
+        except CannotDo as error:
+            console.print(f"  {who} has no {error}")
+        except Failed as error:
+            console.print(f"  {who} failed: {error}", style="red")
+    return able
+
+
+def measure(console: Console, w: Workload, epochs: int, names: list[str]) -> dict[str, Figures]:
     """For each contestant: µs a step, seconds to the end of the first epoch, memory."""
-    w = WORKLOADS[name]
-    running = {
-        who: Contestant(who, name)
-        for who in CONTESTANTS
-        if not only or any(word in who for word in only)
-    }
-    able = {who: c for who, c in running.items() if c.ready["able"]}
-    for _ in range(epochs):
-        for contestant in able.values():
-            contestant.epoch()
-    for contestant in running.values():
-        contestant.end()
+    with kept(w) as folder:
+        cold = start(console, names, w, folder)
+        for process in cold.values():
+            process.end()
+        warm = start(console, list(cold), w, folder)
+        for _ in range(epochs):
+            for process in warm.values():
+                process.epoch()
+        for process in warm.values():
+            process.end()
     return {
         who: {
-            "us": statistics.median(c.seconds) / w.steps * 1e6,
-            "first": c.ready["first"],
-            "megabytes": c.megabytes,
+            "us": statistics.median(process.seconds) / w.steps * 1e6,
+            "least_us": min(process.seconds) / w.steps * 1e6,
+            "most_us": max(process.seconds) / w.steps * 1e6,
+            "first_cold": cold[who].first,
+            "first_warm": process.first,
+            "megabytes": process.megabytes,
         }
-        for who, c in able.items()
+        for who, process in warm.items()
     }
 
 
-def show(console: Console, name: str, found: dict[str, dict[str, float]], peak: float) -> None:
+def compare(found: dict[str, Figures]) -> dict[str, float]:
+    """How many times as long as our best each peer's best takes."""
+    ours = min(row["us"] for who, row in found.items() if who in OURS)
+    rows = {peer: [r["us"] for who, r in found.items() if who.startswith(peer)] for peer in PEERS}
+    return {peer: min(times) / ours for peer, times in rows.items() if times}
+
+
+def show(console: Console, w: Workload, found: dict[str, Figures], peak: float) -> None:
     """A table of a workload."""
-    best = min(row["us"] for who, row in found.items() if who.startswith("chainrule"))
-    table = Table("", "µs a step", "× ours", "of peak", "first epoch, s", "MB", title=name)
+    best = min(row["us"] for row in found.values())
+    columns = ("µs a step", "least … most", "× best", "GFLOP/s", "of peak", "cold", "warm", "MB")
+    table = Table("", title=w.name)
+    for column in columns:
+        table.add_column(column, justify="right")
     for who, row in found.items():
-        speed = WORKLOADS[name].operations / row["us"] / 1e3
-        cores = 1 if "1 thread" in who else 2
+        speed = w.operations / row["us"] / 1e3
+        cores = 1 if CONTESTANTS[who].threads == 1 else 2
         table.add_row(
             who,
             f"{row['us']:,.1f}",
+            f"{row['least_us']:,.0f} … {row['most_us']:,.0f}",
             f"{row['us'] / best:.2f}",
+            f"{speed:,.1f}",
             f"{speed / (peak * cores):.0%}",
-            f"{row['first']:.2f}",
+            f"{row['first_cold']:.2f}",
+            f"{row['first_warm']:.2f}",
             f"{row['megabytes']:.0f}",
         )
     console.print(table)
@@ -99,24 +91,33 @@ def show(console: Console, name: str, found: dict[str, dict[str, float]], peak: 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(WORKLOADS)))
-@click.option("--epochs", default=5, show_default=True, help="Timed, after one that is not.")
+@click.option("--epochs", default=7, show_default=True, help="Timed, after one that is not.")
 @click.option("--only", multiple=True, help="Contestants whose name has this word.")
 @click.option("--json", "as_json", is_flag=True)
 def main(names: tuple[str, ...], epochs: int, only: tuple[str, ...], as_json: bool) -> None:
-    """Time the workloads NAMES, by default all of them."""
-    console = Console(stderr=as_json, highlight=False, width=100)
+    """Time the workloads NAMES, by default all of them.
+
+    A column of the tables that needs a word: "of peak" is the share of what one core, or two where
+    the contestant has them, can multiply and add on registers alone; "cold" and "warm" are seconds
+    from the start of the process to the end of the first epoch, without and with compiled code in
+    the cache; "MB" is what training takes beyond the data and what was imported.
+    """
+    console = Console(stderr=as_json, highlight=False, width=120)
+    asked = [who for who in CONTESTANTS if not only or any(word in who for word in only)]
+    able = [who for who in asked if CONTESTANTS[who].installed]
+    if absent := [who for who in asked if who not in able]:
+        console.print(f"not installed: {', '.join(absent)}")
     peak, results = gflops(), {}
     console.print(f"peak of a core, on registers alone: {peak:.1f} GFLOP/s")
     for name in names or WORKLOADS:
-        results[name] = measure(name, epochs, only)
-        show(console, name, results[name], peak)
-        for peer in PEERS:
-            ratios = [row["us"] for who, row in results[name].items() if who.startswith(peer)]
-            mine = [r["us"] for who, r in results[name].items() if who.startswith("chainrule")]
-            if ratios and mine:
-                console.print(f"  {peer}'s best takes {min(ratios) / min(mine):.1f} × ours")
+        found = measure(console, WORKLOADS[name], epochs, able)
+        show(console, WORKLOADS[name], found, peak)
+        ratios = compare(found) if any(who in OURS for who in found) else {}
+        for peer, ratio in ratios.items():
+            console.print(f"  {peer}'s best takes {ratio:.1f} × ours")
+        results[name] = {"contestants": found, "ratios": ratios}
     if as_json:
-        click.echo(json.dumps({"peak": peak, "workloads": results}))
+        click.echo(json.dumps({"peak": peak, "workloads": results}, indent=1))
 
 
 if __name__ == "__main__":

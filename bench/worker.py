@@ -1,39 +1,50 @@
-"""A process for one contestant: it makes its net, then times an epoch for each line it is sent."""
+"""A process for one contestant: it times an epoch for each line that it is sent.
 
-import json
-import resource
-import sys
+    python -m bench.worker CONTESTANT WORKLOAD-AS-JSON FOLDER-WITH-X-AND-y
+
+It answers with a line of JSON when the first epoch is done, and one for each further epoch.
+"""
+
 import time
+
+began = time.perf_counter()
+
+import json  # noqa: E402 -- the clock starts before what is imported
+import sys  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from bench import memory  # noqa: E402
+from bench.contestants import CONTESTANTS, CannotDo  # noqa: E402
+from bench.workloads import Workload  # noqa: E402
 
 
 def main() -> None:
-    """Answer with one JSON line when ready, and one an epoch."""
-    started = time.perf_counter()
-    who, what = sys.argv[1:]
-    from .contestants import CONTESTANTS
-    from .workloads import WORKLOADS
-
-    make, threads = CONTESTANTS[who]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Serve until the input ends."""
+    who, what, folder = sys.argv[1:]
+    workload = Workload(**json.loads(what))
+    reading = time.perf_counter()
+    X, y = np.load(f"{folder}/X.npy"), np.load(f"{folder}/y.npy")
+    data = time.perf_counter() - reading
+    make = CONTESTANTS[who].load()
+    before = memory.now()
     try:
-        epoch = make(WORKLOADS[what], threads)
-    except ImportError as error:
-        epoch = None
-        print(f"{who}: {error}", file=sys.stderr)
-    if epoch is not None:
-        epoch()
-    _say({"able": epoch is not None, "first": time.perf_counter() - started})
+        epoch = make(workload, X, y)
+    except CannotDo as error:
+        _say({"cannot": str(error)})
+        return
+    epoch()
+    _say({"first": time.perf_counter() - began - data})
     for _ in sys.stdin:
-        began = time.perf_counter()
-        assert epoch is not None
+        start = time.perf_counter()
         epoch()
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        _say({"seconds": seconds, "megabytes": peak / 1024})
+        seconds = time.perf_counter() - start
+        _say({"seconds": seconds, "megabytes": memory.most() - before})
 
 
 def _say(message: dict[str, object]) -> None:
     print(json.dumps(message), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Who is timed. A contestant makes a function that trains for an epoch."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+
+from bench.workloads import Workload
+
+Epoch = Callable[[], object]
+
+
+class CannotDo(Exception):
+    """What a workload asks of a contestant that has no such thing."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A module of this folder, and with how many threads; None leaves it to the contestant."""
+
+    module: str
+    threads: int | None
+    needs: str = "numpy"
+    function: str = "epoch"
+
+    @property
+    def installed(self) -> bool:
+        """Whether the package is there that it needs."""
+        return find_spec(self.needs) is not None
+
+    def load(self) -> Callable[[Workload, np.ndarray, np.ndarray], Epoch]:
+        """Import what it needs."""
+        make = getattr(importlib.import_module(f"bench.contestants.{self.module}"), self.function)
+        return lambda w, X, y: make(w, X, y, self.threads)
+
+
+OURS = {
+    "chainrule, 1 thread": Contestant("ours", 1),
+    "chainrule, 2 threads": Contestant("ours", 2),
+    "chainrule": Contestant("ours", None),
+}
+
+CONTESTANTS = OURS | {
+    "PyTorch, 1 thread": Contestant("pytorch", 1, "torch"),
+    "PyTorch, 2 threads": Contestant("pytorch", 2, "torch"),
+    "PyTorch compile, 1 thread": Contestant("pytorch", 1, "torch", "compiled"),
+    "PyTorch compile, 2 threads": Contestant("pytorch", 2, "torch", "compiled"),
+    "JAX scan": Contestant("with_jax", None, "jax", "scan"),
+    "JAX step": Contestant("with_jax", None, "jax", "step"),
+    "scikit-learn": Contestant("scikit_learn", None, "sklearn"),
+    "NumPy, 1 thread": Contestant("book", 1),
+    "NumPy, 2 threads": Contestant("book", 2),
+    "chainrule's reference": Contestant("ours", None, function="reference"),
+}
+"""Everybody by name; a peer is named by the words before its comma."""
+
+PEERS = ("PyTorch", "JAX", "scikit-learn", "NumPy")
