@@ -214,22 +214,30 @@ class Op:
 
     def __call__(self, *operands: TensorLike, **attrs: Any) -> Tensor:
         """Make a node; numbers and arrays among the operands become constants."""
-        if self.takes is not None and len(operands) != len(self.takes):
-            raise InputError(f"{self.name}: {len(operands)} operands, expected {len(self.takes)}")
-        peers = [x.dtype for x in operands if isinstance(x, Tensor)]
-        alike: DType = next((kind for kind in peers if kind != "bool"), "float")
         wanted = self.takes or (None,) * len(operands)
-        inputs = tuple(
-            as_tensor(x, kind or alike) for x, kind in zip(operands, wanted, strict=True)
-        )
+        if len(operands) != len(wanted):
+            raise InputError(f"{self.name}: {len(operands)} operands, expected {len(wanted)}")
+        inputs = self._tensors(operands, wanted)
+        free: list[DType] = []
         for i, (x, kind) in enumerate(zip(inputs, wanted, strict=True)):
-            if kind is not None and x.dtype != kind:
+            if kind is None:
+                free.append(x.dtype)
+            elif x.dtype != kind:
                 raise InputError(f"{self.name}: operand {i} is {x.dtype}, expected {kind}")
-        free = [x.dtype for x, kind in zip(inputs, wanted, strict=True) if kind is None]
         if len(set(free)) > 1:
             raise InputError(f"{self.name}: operands are {' and '.join(free)}, expected one dtype")
-        shape = self.shape(*(x.shape for x in inputs), **attrs)
+        shape = self.shape(*[x.shape for x in inputs], **attrs)
         return Tensor(self, inputs, attrs, shape, self.dtype or inputs[-1].dtype)
+
+    def _tensors(
+        self, operands: tuple[TensorLike, ...], wanted: tuple[DType | None, ...]
+    ) -> tuple[Tensor, ...]:
+        """The operands as tensors; a number counts as what stands beside it."""
+        peers = [x.dtype for x in operands if isinstance(x, Tensor)]
+        alike: DType = next((kind for kind in peers if kind != "bool"), "float")
+        return tuple(
+            [as_tensor(x, kind or alike) for x, kind in zip(operands, wanted, strict=True)]
+        )
 
 
 OPS: dict[str, Op] = {}

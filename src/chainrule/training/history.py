@@ -21,7 +21,8 @@ class History(Mapping[str, list[float]]):
         """Add an epoch; a column it lacks, or has for the first time, is NaN elsewhere."""
         before = self.epochs
         for name in row:
-            self._columns.setdefault(name, [float("nan")] * before)
+            if name not in self._columns:
+                self._columns[name] = [float("nan")] * before
         for name, values in self._columns.items():
             values.append(row.get(name, float("nan")))
 

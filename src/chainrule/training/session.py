@@ -63,6 +63,9 @@ class Session:
         self.steps_done = 0
         self._steps_at_once = 1
         self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
+        self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
+        self._leaves |= {f"optimizer.{slot.name}": slot for slot in recipe.slot_leaves()}
+        self._last: Snapshot | None = None
         for leaf, value in initial_values(recipe.model, seed).items():
             engine.write(leaf, value)
         for slot in recipe.slot_leaves():
@@ -70,22 +73,34 @@ class Session:
 
     def state(self) -> dict[str, Tensor]:
         """All state leaves by name: the model's, then the optimizer's slots."""
-        leaves = {f"model.{path}": leaf for path, leaf in self.recipe.model.leaves().items()}
-        return leaves | {f"optimizer.{slot.name}": slot for slot in self.recipe.slot_leaves()}
+        return self._leaves
 
     def snapshot(self) -> Snapshot:
-        """A copy of the state, to come back to."""
-        values = {leaf: self.engine.read(leaf) for leaf in self.state().values()}
-        return Snapshot(values, self.steps_done)
+        """A copy of the state, to come back to; the last one where no step was made since."""
+        if self._last is None or self._last.steps_done != self.steps_done:
+            values = {leaf: self.engine.read(leaf) for leaf in self._leaves.values()}
+            self._last = Snapshot(values, self.steps_done)
+        return self._last
 
     def restore(self, snapshot: Snapshot) -> None:
         """Come back to a snapshot."""
-        self.steps_done = snapshot.steps_done
         for leaf, value in snapshot.values.items():
             self.engine.write(leaf, value)
+        self.steps_done, self._last = snapshot.steps_done, snapshot
 
     def train(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
-        """One epoch, some steps at a time; a `TrainingError` where the loss is not finite."""
+        """One epoch, some steps at a time.
+
+        Where the loss is not finite the state is as before the epoch: `TrainingError`.
+        """
+        good = self.snapshot()
+        try:
+            yield from self._steps(data, order, batch_size, clock)
+        except TrainingError:
+            self.restore(good)
+            raise
+
+    def _steps(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         given, program = self.program("training", data)
         steps = -(-len(order) // batch_size)
         step, last_loss = 0, None
@@ -110,7 +125,8 @@ class Session:
             affordable = count * SECONDS_BETWEEN_LOOKS / seconds
             self._steps_at_once = max(1, int(min(16 * self._steps_at_once, affordable)))
         # A gradient that is not finite in the last step shows in no loss any more.
-        if not all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots):
+        after = self.snapshot().values
+        if not all(np.isfinite(after[W]).all() for W in self.recipe.slots):
             raise diverged(clock, steps, last_loss)
 
     def scores(self, data: Part) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engines.choose import make_engine
 from ..engines.program import Outputs
-from ..errors import InputError, ShapeError, TrainingError
+from ..errors import InputError, ShapeError
 from ..graph.tensor import Array, Tensor
 from ..limits import Count, Positive, Seed, Strength, check
 from ..nn.layer import Layer
@@ -180,7 +180,7 @@ class Trainer(Spec):
                 began, clock = time.perf_counter(), Clock(history.epochs, horizon or last_epoch)
                 order = self._order(len(data.X), clock.epoch, shuffle)
                 parts: list[Outputs] = []
-                for chunk in self._chunks(data, order, batch_size, clock):
+                for chunk in self.session.train(data, order, batch_size, clock):
                     parts.append(chunk.outputs)
                     if progress is not None:
                         progress(Progress.of(clock, chunk))
@@ -215,15 +215,6 @@ class Trainer(Spec):
         if interrupt.asked:
             warnings.warn(history.stopped, Interrupted, stacklevel=2)
         return history
-
-    def _chunks(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
-        """The chunks of an epoch; where it diverges, the state is as before it."""
-        good = self.session.snapshot()
-        try:
-            yield from self.session.train(data, order, batch_size, clock)
-        except TrainingError:
-            self.session.restore(good)
-            raise
 
     def _order(self, rows: int, epoch: int, shuffle: bool) -> Array:
         if not shuffle:
