@@ -36,6 +36,11 @@ LAYER_EXAMPLES = {  # for each class, layers for a width
         lambda w: nn.Residual(nn.Affine(w, w)),
         lambda w: nn.Residual(nn.Sequential(nn.Affine(w, 5), nn.Tanh(), nn.Affine(5, w))),
     ],
+    nn.Average: [
+        lambda w: nn.Average([nn.Affine(w, 3), nn.Affine(w, 3)], nn.MeanSquaredError()),
+        lambda w: nn.Average([nn.Affine(w, 3), nn.Affine(w, 3)], nn.SoftmaxCrossEntropy()),
+        lambda w: nn.Average([nn.Affine(w, 3), nn.Affine(w, 3)], nn.SigmoidCrossEntropy()),
+    ],
     nn.Sequential: [
         lambda w: nn.Sequential(),
         lambda w: nn.Sequential(

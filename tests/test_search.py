@@ -290,6 +290,33 @@ def test_a_trial_is_what_training_it_alone_gives(reference):
     assert t.evaluate(held.X, held.y)["accuracy"] == done["score"]
 
 
+def test_the_final_model_may_be_an_average_of_the_best(tmp_path, reference):
+    result = search(average=3).run(*data())
+    X = data(seed=1)[0]
+    assert columns(result)[0] == reference[0][0]  # the trials are the same
+    members = result.trainer.model.members
+    assert len(members) == 3
+    assert [net[0].outputs for net in members][0] == result.best_settings["width"]
+    own = []
+    for net in members:
+        alone = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(0.1))
+        for leaf in net.leaves().values():
+            alone.session.engine.write(leaf, result.trainer.value(leaf))
+        own.append(alone.probabilities(X))
+    assert not np.allclose(own[0], own[1], atol=1e-3)
+    np.testing.assert_allclose(result.trainer.probabilities(X), np.mean(own, axis=0), atol=1e-6)
+    result.trainer.save(tmp_path / "model")
+    again = cr.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), result.trainer.predict(X))
+    assert result.test(*data(seed=1))["accuracy"] > 0.8
+
+
+def test_an_average_takes_who_can_be_trained():
+    """More members than trials that came so far: all of them."""
+    result = search(average=50, reduction=None, trials=6).run(*data())
+    assert len(result.trainer.model.members) == 6
+
+
 def test_a_loss_is_minimized_where_there_is_no_accuracy():
     X, _ = data()
     y = X[:, 0] * 2 + X[:, 1]
@@ -509,6 +536,14 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path):
     assert kills
     result = search(study=path, trials=60, epochs=27).run(*data(2000), resume=resume)
     assert columns(result) == expected
+    result.close()
+
+
+def test_killed_before_anything_was_written_it_begins(tmp_path, reference):
+    path = tmp_path / "study.db"
+    path.touch()
+    result = search(study=path).run(*data(), resume=True)
+    assert columns(result) == reference[0]
     result.close()
 
 

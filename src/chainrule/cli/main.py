@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import ChainruleError, InputError
 from .cache import cache
 from .inspect import inspect
+from .report import report
 from .search import search
 from .train import train
 
@@ -29,6 +30,7 @@ def main() -> None:
 
 main.add_command(train)
 main.add_command(search)
+main.add_command(report)
 main.add_command(inspect)
 main.add_command(cache)
 

@@ -46,6 +46,13 @@ MINUTES = 1.0
     help="Move the ranges to where the good trials lie.",
 )
 @click.option("--draw", type=click.Choice(get_args(Draw)), default="random", show_default=True)
+@click.option(
+    "--average",
+    type=Limited(Count),
+    default=1,
+    show_default=True,
+    help="How many of the best settings make the final model: the mean of what they predict.",
+)
 @click.option("--study", type=click.Path(), help="The file of all trials; default: SOURCE.db.")
 @click.option("--resume", is_flag=True, help="Go on with the study that is there.")
 @click.option("--out", type=click.Path(), help="The model file; default: SOURCE.safetensors.")

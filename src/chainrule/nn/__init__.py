@@ -3,6 +3,7 @@
 from . import initial as init
 from .activations import GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .affine import Affine
+from .average import Average
 from .batch_norm import BatchNorm
 from .containers import Function, Rescale, Residual, Sequential
 from .context import EVALUATION, Context, Training
@@ -23,6 +24,7 @@ __all__ = [
     "GELU",
     "SELU",
     "Affine",
+    "Average",
     "BatchNorm",
     "Context",
     "Dropout",

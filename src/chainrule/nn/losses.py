@@ -1,5 +1,6 @@
 """Losses: for each row, how wrong a prediction Y is about the target T."""
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -35,6 +36,18 @@ class Loss(Spec):
     def probabilities(self, Y: Tensor) -> Tensor:
         """What the predictions say as probabilities."""
         raise InputError(f"probabilities: {self!r} gives the outputs no such meaning")
+
+    def average(self, Ys: Sequence[Tensor]) -> Tensor:
+        """One prediction from several: their mean, or what says the mean of their probabilities."""
+        return _mean(Ys)
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(ops.add, values) / len(values)
+
+
+def _log(p: Tensor) -> Tensor:
+    return ops.log(ops.maximum(p, TINY))
 
 
 def _class_weights(weights: Sequence[float], classes: int | None) -> tuple[float, ...]:
@@ -91,6 +104,9 @@ class SoftmaxCrossEntropy(Loss):
     def probabilities(self, Y: Tensor) -> Tensor:
         return softmax(Y)
 
+    def average(self, Ys: Sequence[Tensor]) -> Tensor:
+        return _log(_mean([softmax(Y) for Y in Ys]))
+
     def _probabilities(self, Y: Tensor, T: Tensor) -> Tensor:
         return one_hot(T, Y.shape[1]) if T.dtype == "int" else T  # type: ignore[arg-type]
 
@@ -128,13 +144,19 @@ class SigmoidCrossEntropy(Loss):
     def probabilities(self, Y: Tensor) -> Tensor:
         return ops.sigmoid(Y)
 
+    def average(self, Ys: Sequence[Tensor]) -> Tensor:
+        # 1 − σ(y) = σ(−y), which is exact where σ(y) is all but 1.
+        return _log(_mean([ops.sigmoid(Y) for Y in Ys])) - _log(
+            _mean([ops.sigmoid(-Y) for Y in Ys])
+        )
+
     def _weights(self, T: Tensor) -> Tensor:
         zeros, ones = self.class_weight or (1.0, 1.0)
         return (1.0 - T) * zeros + T * ones
 
 
 TINY = 1e-30
-"""Keeps 0/0 from a batch whose weights are all 0: such a batch has the loss 0."""
+"""Keeps 0/0 from a batch whose weights are all 0, which then has the loss 0; and 0 from a log."""
 
 
 class MeanSquaredError(Loss):

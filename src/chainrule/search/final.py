@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..errors import TrainingError
+from ..nn.average import Average
 from ..training.trainer import Trainer
 from .executors import TRIAL_ERRORS, reason_of
 from .halving import Score
+from .noise import noise
 from .objective import Objective
 from .plan import Plan
 from .study import Study
@@ -34,21 +36,37 @@ class Final:
     finished: int
 
 
-def finish(plan: Plan, objective: Objective, study: Study, threads: int, deadline: float) -> Final:
-    """Rank the leaders, and train the first of them that can be trained on all rows."""
+def finish(
+    plan: Plan, objective: Objective, study: Study, threads: int, average: int, deadline: float
+) -> Final:
+    """Rank the leaders, and train the first ones that can be trained on all rows."""
     ranking = plan.best()
     if not ranking:
         raise TrainingError(f"no trial came to {plan.rungs[0]} epochs: nothing to choose from")
     best = ranking[0]
     finished = [trial for trial in ranking if len(trial.scores) == len(best.scores)]
     cost = best.scores[-1].cost
-    limit = cost + objective.noise(cost)
-    close = [trial for trial in finished[:LEADERS] if trial.scores[-1].cost <= limit]
-    leaders = close if len(close) > 1 else finished[:LEADERS]
-    if len(close) > 1:
-        leaders = _ranked_again(close, objective, study, threads, deadline)
+    limit = cost + noise(objective.metric, cost, objective.validation_rows)
+    leaders = [trial for trial in finished[:LEADERS] if trial.scores[-1].cost <= limit]
+    if len(leaders) > 1:
+        leaders = _ranked_again(leaders, objective, study, threads, deadline)
+    others = [trial for trial in finished if trial not in leaders]
+    candidates = [*leaders, *others][: max(LEADERS, average)]
+    members = _members(candidates, objective, threads, average, deadline)
+    trainer = averaged([trainer for _, trainer in members])
+    _write(study, [trial for trial, _ in members], trainer)
+    return Final(members[0][0], trainer, cost, len(finished))
+
+
+def _members(
+    candidates: Sequence[Trial], objective: Objective, threads: int, count: int, deadline: float
+) -> list[tuple[Trial, Trainer]]:
+    """The first so many of them that can be trained, as far as there is time; at least one."""
+    found: list[tuple[Trial, Trainer]] = []
     reason = ""
-    for trial in leaders:
+    for trial in candidates:
+        if len(found) == count or (found and time.monotonic() > deadline):
+            break
         try:
             trainer = objective.trainer(trial.settings)
             trainer.use_threads(threads)
@@ -57,9 +75,26 @@ def finish(plan: Plan, objective: Objective, study: Study, threads: int, deadlin
             reason = reason or reason_of(error)
         else:
             trainer.use_threads(trainer.threads)
-            _write(study, trial, trainer)
-            return Final(trial, trainer, cost, len(finished))
-    raise TrainingError(f"the final model cannot be trained: {reason}")
+            found.append((trial, trainer))
+    if not found:
+        raise TrainingError(f"the final model cannot be trained: {reason}")
+    return found
+
+
+def averaged(trainers: Sequence[Trainer]) -> Trainer:
+    """One model that predicts the mean of theirs; it has the first one's optimizer and history."""
+    first = trainers[0]
+    if len(trainers) == 1:
+        return first
+    model = Average([trainer.model for trainer in trainers], first.loss)
+    whole = Trainer(**(first.fields() | {"model": model}))
+    for trainer in trainers:
+        for leaf in trainer.model.leaves().values():
+            whole.session.engine.write(leaf, trainer.value(leaf))
+    assert first.features is not None
+    whole.expect_features(first.features)
+    whole.history, whole.session.steps_done = first.history, first.session.steps_done
+    return whole
 
 
 def _ranked_again(
@@ -95,11 +130,13 @@ def _measured(trial: Trial, objective: Objective, split: int) -> Score:
         return Score(math.inf, math.inf)
 
 
-def _write(study: Study, trial: Trial, trainer: Trainer) -> None:
+def _write(study: Study, trials: Sequence[Trial], trainer: Trainer) -> None:
     rows = [
         ("final", {"epoch": epoch, "metric": name, "value": value})
         for name, values in trainer.history.items()
         for epoch, value in enumerate(values, start=1)
     ]
     study.write(rows)
-    study.note(best=trial.number, settings=dict(trial.settings))
+    best = trials[0]
+    averaged_trials = [trial.number for trial in trials]
+    study.note(best=best.number, settings=dict(best.settings), averaged=averaged_trials)

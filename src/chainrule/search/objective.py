@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.split import Split, hold_out
+from ..data.split import Split, held_out, hold_out
 from ..errors import InputError, TrainingError
 from ..graph.tensor import Array
 from ..training import arrays
@@ -111,18 +111,10 @@ class Objective:
         """A score as people know it: an accuracy, a loss."""
         return -cost if self.larger_is_better else cost
 
-    def noise(self, cost: float) -> float:
-        """The standard error of a score, from the number of validation rows alone.
-
-        Of a share p of n rows √(p(1−p)/n), at least as if one row more were wrong; of a mean of
-        squares of normal errors x·√(2/n), of its root half of that.
-        """
-        n = max(1, round(len(self.rows.y) * self.fraction))
-        value = abs(cost)
-        if self.metric == "accuracy":
-            value = min(max(value, 1 / (n + 2)), 1 - 1 / (n + 2))
-            return math.sqrt(value * (1 - value) / n)
-        return value * math.sqrt(2 / n) / (2 if self.metric == "rmse" else 1)
+    @property
+    def validation_rows(self) -> int:
+        """How many rows trials are scored on."""
+        return held_out(len(self.rows.y), self.fraction)
 
     def parts(self, trainer: Trainer, split: int) -> tuple[Part, Part]:
         """The rows to train on and those to score on, checked once for each kind of trainer."""

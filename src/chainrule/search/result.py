@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .final import Final
+from .noise import flattery
 from .objective import Objective
 from .plan import Plan
 from .study import Json, Study
@@ -30,10 +30,11 @@ class Result:
         self.best_settings = dict(final.trial.settings)
         self.best_score = objective.natural(final.best_cost)
         """The best validation score of all trials: it has been chosen for being good."""
-        chances = math.sqrt(2 * math.log(final.finished))
-        self.flattery = objective.noise(final.best_cost) * chances
-        """By how much it may flatter: the largest of n errors is about σ·√(2 log n)."""
         self.metric = objective.metric
+        self.flattery = flattery(
+            self.metric, self.best_score, objective.validation_rows, final.finished
+        )
+        """By how much it may flatter."""
         self.plan, self._objective, self._study = plan, objective, study
 
     @property

@@ -41,7 +41,8 @@ class Search(Spec):
     those before it; `reduction=None` trains all to the end. After every `round_size` trials each
     range moves to where the good ones lie, unless `narrow=False`. `draw` is "random", "sobol" (more
     even than chance), or with Optuna "tpe" or "cmaes", which narrow by themselves. `metric` is
-    "accuracy", "loss", "rmse", …; by default the accuracy where there is one.
+    "accuracy", "loss", "rmse", …; by default the accuracy where there is one. With `average` the
+    final model's prediction is the mean of those of so many of the best settings.
 
     The same seed and number of trials gives the same study, whatever the number of threads: a trial
     is compared with those of smaller numbers, not with those that came sooner. `executor="ray"`
@@ -82,6 +83,7 @@ class Search(Spec):
     narrow: bool = True
     round_size: Count = 30
     draw: Draw = "random"
+    average: Count = 1
 
     def setup(self) -> None:
         if not callable(self.build):
@@ -119,7 +121,7 @@ class Search(Spec):
         objective.parts(first, 0)  # data that do not fit are refused before any trial
         study = Study(self.study)
         try:
-            self._agree(study, fingerprint(objective.rows), resume)
+            self._agree(study, objective, resume)
             plan = Plan(self._rules(), dict(self.space))
             seconds = math.inf if self.minutes is None else self.minutes * 60
             known = _known(study, objective)
@@ -131,7 +133,8 @@ class Search(Spec):
                 executor.close()
             if plan.failing:
                 raise _hopeless(plan)
-            final = finish(plan, objective, study, self.threads or processors(), began + seconds)
+            threads = self.threads or processors()
+            final = finish(plan, objective, study, threads, self.average, began + seconds)
         except BaseException:
             study.close()
             raise
@@ -157,11 +160,11 @@ class Search(Spec):
 
     # The study ----------------------------------------------------------------------------------
 
-    def _agree(self, study: Study, data: str, resume: bool) -> None:
+    def _agree(self, study: Study, objective: Objective, resume: bool) -> None:
         """A new study is begun; one that is there must be of the same search and data."""
         mine = {
             "space": {name: to_plain(parameter) for name, parameter in self.space.items()},
-            "data": data,
+            "data": fingerprint(objective.rows),
             **{
                 name: getattr(self, name)
                 for name in ("epochs", "batch_size", "validation_fraction", "seed", "metric",
@@ -169,10 +172,14 @@ class Search(Spec):
             },
         }  # fmt: skip
         facts = study.facts()
-        if not facts:
-            if resume and self.study is not None:
-                raise FileError(f"{self.study}: there is no study to resume")
-            study.note(**mine, trials=self.trials, versions=_versions())
+        if not facts:  # one that was killed before it wrote any is begun here
+            study.note(
+                **mine,
+                trials=self.trials,
+                versions=_versions(),
+                scored_by=objective.metric,
+                validation_rows=objective.validation_rows,
+            )
             return
         if not resume:
             raise FileError(

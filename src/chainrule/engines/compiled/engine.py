@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
 from .crew import Crew
@@ -22,7 +23,7 @@ class CompiledEngine:
     def read(self, leaf: Tensor) -> Array:
         """A copy of the value of a state leaf."""
         values = elements(self._memory.arrays[leaf], space_of(leaf), 0)
-        return values.reshape(leaf.shape).copy()
+        return values.reshape(shapes.resolve(leaf.shape, None)).copy()
 
     def write(self, leaf: Tensor, value: Array) -> None:
         """Set the value of a state leaf, rounded to float32."""
