@@ -252,6 +252,8 @@ def test_a_search_finds_a_network_and_tests_it_once(run, tmp_path):
         (["--study", "."], ". is a folder"),
         (["--resume"], "digits.db: there is no such file"),
         (["--out", "."], ". is a folder"),
+        (["--study", "a.db", "--out", "./a.db"], "--out is './a.db', which is the study itself"),
+        (["--average", "0"], "--average is 0, not in [1, 2147483647]"),
         (["--draw", "lots"], "'lots' is not one of"),
     ],
 )

@@ -233,7 +233,7 @@ def test_one_trial_is_enough(tmp_path):
     page = page_of(tmp_path / "a.db")
     assert "1 trial in 1 round: 1 done" in page.text
     assert "The best trial" in page.text
-    assert "Only one trial came this far" in page.text
+    assert "Only one trial has a score" in page.text
     assert "has not been measured on test rows" in page.text
 
 

@@ -26,6 +26,7 @@ from chainrule.search import (
 )
 from chainrule.search.halving import Score, goes_on, rungs
 from chainrule.search.narrowing import narrowed
+from chainrule.search.objective import Objective
 from chainrule.search.plan import Plan, Task
 from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
@@ -206,6 +207,39 @@ def test_ranges_find_their_way_out_and_keep_to_what_is_fixed():
     assert narrowed(found, space, good[:3], tried)[1] == {}  # too few to go by
 
 
+@pytest.mark.parametrize("score", [lambda n: n, lambda n: -n], ids=["few", "many"])
+def test_whole_numbers_that_are_fixed_stay_within_their_ends(score):
+    first = {"layers": Integer(1, 3), "width": Integer(2, 5)}
+    space = first
+    for _ in range(8):
+        numbers = range(space["layers"].low, space["layers"].high + 1)
+        best = [{"layers": n, "width": 5} for n in sorted(numbers, key=score)][:1] * 8
+        space, _ = narrowed(space, first, best, best)
+        assert 1 <= space["layers"].low < space["layers"].high <= 3
+        assert 2 <= space["width"].low < space["width"].high <= 5
+    assert score(2) == 2 or space["layers"].high == 3
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_a_range_has_an_end_where_a_setting_has_no_effect(end):
+    first = space = {"decay": LogUniform(1e-8, 1e-4)}
+    for _ in range(40):
+        edge = [{"decay": getattr(space["decay"], end)}] * 8
+        space, _ = narrowed(space, first, edge, edge)
+    assert 1e-21 < space["decay"].low < space["decay"].high < 1e9
+
+
+def test_an_option_that_was_left_out_may_come_back():
+    first = {"rule": Choice(["sgd", "adam"])}
+    sgd, adam = [{"rule": "sgd"}] * 8, [{"rule": "adam"}] * 8
+    space, reasons = narrowed(first, first, sgd, sgd + adam)
+    assert space["rule"].options == ("sgd",)
+    assert reasons == {"rule": "none of 8 good trials has adam"}
+    space, reasons = narrowed(space, first, adam, sgd + adam)
+    assert space["rule"].options == ("adam",)
+    assert "have adam" in reasons["rule"]
+
+
 def test_ranges_widen_again():
     first = {"width": Integer(4, 512, log=True)}
     now = {"width": Integer(16, 64, log=True)}
@@ -233,6 +267,30 @@ def test_without_optuna_it_is_told_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(cr.InputError, match=r"pip install 'chainrule\[optuna\]'"):
         search(draw="tpe").run(*data())
+
+
+def test_whether_there_is_hope_is_decided_by_the_first_trials():
+    """Whatever others, which more threads start earlier, have come to."""
+    plan = Plan(Rules(0, 60, 9, 3, 10, False, "random"), dict(SPACE))
+    for i in range(12):
+        assert plan.next() == Task(i, 0)
+    plan.report(Task(11, 0), Score(0.0, 0.0))
+    for i in range(10):
+        assert not plan.failing
+        plan.fail(Task(i, 0), "no luck")
+    assert plan.failing == "no luck"
+
+
+def test_who_runs_ahead_of_a_slow_trial_waits_in_the_end():
+    plan = Plan(Rules(0, None, 9, 3, 10, False, "random"), dict(SPACE))
+    assert plan.next() == Task(0, 0)
+    for i in range(1, 256):
+        assert plan.next() == Task(i, 0)
+        plan.report(Task(i, 0), Score(0.0, 0.0))
+    assert plan.next() is None
+    assert not plan.ended
+    plan.report(Task(0, 0), Score(0.0, 0.0))
+    assert plan.next() is not None
 
 
 def test_all_trials_failing_is_the_end():
@@ -296,7 +354,7 @@ def test_the_final_model_may_be_an_average_of_the_best(tmp_path, reference):
     assert columns(result)[0] == reference[0][0]  # the trials are the same
     members = result.trainer.model.members
     assert len(members) == 3
-    assert [net[0].outputs for net in members][0] == result.best_settings["width"]
+    assert members[0][0].outputs == result.best_settings["width"]
     own = []
     for net in members:
         alone = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(0.1))
@@ -348,6 +406,31 @@ def test_bad_settings_fail_with_a_reason_and_the_search_goes_on():
         assert (table["status"] == "done").any()
 
 
+def test_a_build_may_do_what_it_likes_with_its_settings(reference):
+    def popping(settings):
+        width = settings.pop("width")
+        return build({"width": width, **settings})
+
+    assert columns(search(build=popping).run(*data())) == reference[0]
+
+
+@pytest.mark.parametrize("error", [MemoryError, AssertionError, cr.ShapeError])
+def test_the_first_trial_may_fail_too(error):
+    first = draw(SPACE, np.random.Generator(np.random.Philox(key=[3, 1 << 33])).random(2))
+
+    def fragile(settings):
+        if settings == first and error is cr.ShapeError:
+            net = nn.Sequential(nn.Affine(3, 2))  # the data have two columns
+            return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(0.1))
+        if settings == first:
+            raise error("not this one")
+        return build(settings)
+
+    table = search(build=fragile).run(*data()).trials
+    assert table["status"].to_list().count("failed") == 1
+    assert error.__name__ in table["reason"][0]
+
+
 def test_every_trial_failing_says_why():
     def broken(settings):
         raise ValueError("nothing works")
@@ -370,6 +453,73 @@ def test_no_time_finishes_one_rung():
     result = search(trials=None, minutes=1e-6).run(*data())
     assert result.trials["score"].is_not_null().sum() >= 1
     assert len(result.trials) <= 4
+
+
+def test_ctrl_c_in_the_final_training_is_no_model(tmp_path, monkeypatch):
+    path = tmp_path / "study.db"
+    fully = Objective.train_fully
+
+    def interrupted(self, trainer, settings):
+        threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        fully(self, trainer, settings)
+
+    monkeypatch.setattr(Objective, "train_fully", interrupted)
+    job = search(study=path, epochs=400, trials=3)
+    with pytest.warns(cr.Interrupted), pytest.raises(KeyboardInterrupt):
+        job.run(*data())
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*) FROM final").fetchone() == (0,)
+    db.close()
+
+
+def test_a_leader_that_cannot_be_measured_again_is_no_obstacle_to_resuming(tmp_path, reference):
+    path = tmp_path / "study.db"
+    search(study=path).run(*data()).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE splits SET score = NULL, loss = NULL WHERE split = 2")
+        assert db.total_changes
+    db.close()
+    search(study=path).run(*data(), resume=True).close()
+
+
+def test_the_largest_seed_splits_too():
+    result = search(trials=6, seed=4294967295).run(*data())
+    (count,) = result._study.rows("SELECT count(*) FROM splits WHERE score IS NULL")[0]
+    assert count == 0
+
+
+def test_when_the_time_is_up_study_and_table_say_the_same():
+    result = search(minutes=0.3 / 60, trials=100_000, epochs=400).run(*data(2000))
+    told = dict(result._study.rows("SELECT number, status FROM trials"))
+    assert dict(result.trials.select("number", "status").iter_rows()) == told
+    assert "running" not in told.values()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path, reference):
+    space = {
+        "lr": LogUniform(np.float64(1e-3), np.float32(1.0)),
+        "width": Integer(np.int64(4), 32, log=True),
+        "some": Choice(list(np.arange(2))),
+    }
+    path = tmp_path / "study.db"
+    options = dict(space=space, seed=np.int64(3), validation_fraction=np.float64(0.2), study=path)
+    search(trials=3, **options).run(*data()).close()
+    search(trials=4, **options).run(*data(), resume=True).close()
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "y is None, expected a target for each row"),
+        (3, "y is 3, expected a target for each row"),
+        ([[1], [2, 3]] * 120, "y has rows of different lengths"),
+        (["cat"] * 240, "y at row 0 is 'cat', expected a number"),
+        ([0, 1], "X has 240 rows, but y has 2"),
+    ],
+)
+def test_targets_that_are_none(y, message):
+    with pytest.raises(cr.InputError, match=message):
+        search().run(data()[0], y)
 
 
 def test_a_batch_size_may_be_a_setting():
@@ -475,9 +625,35 @@ def test_another_search_or_other_data_is_refused(tmp_path):
     refuses("this study has epochs 9, not 8", epochs=8)
     refuses("this study has seed 3, not 4", seed=4)
     refuses("this study has another space: lr", space=SPACE | {"lr": LogUniform(1e-3, 2e0)})
+    turned = {name: SPACE[name] for name in reversed(SPACE)}
+    refuses("this study has another space: the order of settings", space=turned)
+    refuses("this study has 3 trials already: trials is 2", trials=2)
     held = search(study=path, trials=3).run(X, y, resume=True)
     refuses("somebody is at work on this study")
     held.close()
+
+
+def test_trials_that_would_be_drawn_otherwise_now_are_refused(tmp_path):
+    path = tmp_path / "study.db"
+    search(study=path, trials=3).run(*data()).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE trials SET settings = json_set(settings, '$.width', 5) WHERE number = 1")
+    db.close()
+    with pytest.raises(cr.FileError, match=r"trial 1 was .*'width': 5.* made by other versions"):
+        search(study=path, trials=3).run(*data(), resume=True)
+
+
+def test_a_study_that_is_busy_or_closed_says_so(tmp_path):
+    path = tmp_path / "study.db"
+    result = search(study=path, trials=3).run(*data())
+    result.close()
+    with pytest.raises(cr.InputError, match="the study is closed"):
+        result.test(*data(seed=1))
+    with sqlite3.connect(path, isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(cr.FileError, match="somebody is at work on this study: database is lo"):
+            search(study=path, trials=4).run(*data(), resume=True)
+    db.close()
 
 
 def test_what_is_no_study_is_refused(tmp_path):

@@ -92,10 +92,10 @@ def to_plain(value: Any, seen: list[Spec] | None = None) -> Any:
             seen.append(value)
             fields = {name: to_plain(field, seen) for name, field in value.fields().items()}
             return {"kind": value.kind, **fields}
+        case np.generic():  # first of all: float64 is a float too
+            return value.item()
         case None | bool() | int() | float() | str():
             return value
-        case np.generic():
-            return value.item()
         case list() | tuple() | np.ndarray():
             return [to_plain(item, seen) for item in value]
         case _:

@@ -12,6 +12,7 @@ from ..limits import Count, Positive, Share
 from ..search import Search, SecondLook
 from ..search.trial import Draw
 from ..search.usual import USUAL, builder
+from ..training.trainer import Interrupted
 from .options import Limited, common, print_json
 from .progress import SearchLine
 
@@ -80,7 +81,8 @@ def search(
         raise InputError("--validation is 0, but trials are compared by those rows")
     data = open_source(source)
     out, study = out or f"{data.name}.safetensors", study or f"{data.name}.db"
-    check_writable(out)
+    if check_writable(out) == check_writable(study):
+        raise InputError(f"--out is {out!r}, which is the study itself: expected another file")
     job = Search(
         builder(data.train.X.shape[1], data.classes, data.factor),
         USUAL,
@@ -96,7 +98,8 @@ def search(
         f"{data.name}: {len(data.train.y):,} rows to train and compare, {len(data.test.y):,} "
         f"locked away for the test; {len(USUAL)} settings"
     )
-    with SearchLine(quiet, heading) as line:
+    with SearchLine(quiet, heading) as line, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Interrupted)  # it is told below
         try:
             result = job.run(data.train.X, data.train.y, resume=resume, progress=line.update)
         except KeyboardInterrupt:

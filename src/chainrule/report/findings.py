@@ -184,7 +184,7 @@ class Findings:
         if rows < 1 or not self.ranking:
             return None
         score = self.ranking[0].score or 0.0
-        return flattery(self.metric, score, rows, len(self.finished))
+        return flattery(self.metric, score, rows, len(self.ranking))
 
 
 def _as(kind: type[Any], value: Any) -> Any:

@@ -15,7 +15,10 @@ from .space import Settings, UnknownSetting
 
 Kind = Literal["threads", "ray"]
 
-TRIAL_ERRORS = (ChainruleError, ArithmeticError, ValueError, TypeError, LookupError)
+TRIAL_ERRORS = (
+    ChainruleError, ArithmeticError, AssertionError, LookupError, MemoryError, TypeError,
+    ValueError,
+)  # fmt: skip
 """What a bad setting may lead to, in training or in the user's own `build`."""
 
 

@@ -16,6 +16,7 @@ from .halving import Score
 from .noise import noise
 from .objective import Objective
 from .plan import Plan
+from .recorded import recorded_score
 from .study import Study
 from .trial import Trial
 
@@ -28,12 +29,11 @@ MORE_SPLITS = 3
 
 @dataclass(frozen=True, eq=False)
 class Final:
-    """The final model, the best validation score of all, and of how many that came as far."""
+    """The final model, and the best validation score of all."""
 
     trial: Trial
     trainer: Trainer
     best_cost: float
-    finished: int
 
 
 def finish(
@@ -55,7 +55,7 @@ def finish(
     members = _members(candidates, objective, threads, average, deadline)
     trainer = averaged([trainer for _, trainer in members])
     _write(study, [trial for trial, _ in members], trainer)
-    return Final(members[0][0], trainer, cost, len(finished))
+    return Final(members[0][0], trainer, cost)
 
 
 def _members(
@@ -102,7 +102,7 @@ def _ranked_again(
 ) -> list[Trial]:
     """Those within noise of the best, by their mean score on this split and on further ones."""
     rows = study.rows("SELECT trial, split, score, loss FROM splits")
-    known = {(trial, split): Score(objective.natural(s), loss) for trial, split, s, loss in rows}
+    known = {(trial, split): recorded_score(objective, s, loss) for trial, split, s, loss in rows}
     totals = {trial.number: trial.scores[-1].cost for trial in leaders}
     for split in range(1, MORE_SPLITS + 1):
         if time.monotonic() > deadline:

@@ -25,6 +25,10 @@ EDGE = 0.15
 SMALLEST = 1 / 4
 """The narrowest that a range becomes, of what it was at first: a few lucky trials prove little."""
 
+REACH = 3.0
+"""How far a range may go beyond its first ends, in widths of what it was at first: where a setting
+has no effect, the best lie at an edge by chance, again and again."""
+
 OPTION_TRIALS = 6
 """How often an option has its chance before it may be left out."""
 
@@ -47,7 +51,8 @@ def narrowed(
         if isinstance(bare, Numeric) and len(values) >= FEWEST:
             found, reason = _range(bare, inner(first[name]), values)
         elif isinstance(bare, Choice) and len(values) >= FEWEST:
-            found, reason = _options(bare, values, [t[name] for t in tried if name in t])
+            tries = [settings[name] for settings in tried if name in settings]
+            found, reason = _options(bare, inner(first[name]), values, tries)
         if found is not None:
             result[name] = found
             if isinstance(parameter, When):
@@ -65,31 +70,37 @@ def _range(now: Numeric, first: Parameter, values: Sequence[Value]) -> tuple[Par
     best = _median(places[:3])
     span = f"{len(places)} good trials lie between {_text(now, min(places))} and "
     span += _text(now, max(places))
-    if not now.fixed and best >= high - EDGE * width:
-        return now.between(min(places), high + width / 2), f"the best lie at the upper end; {span}"
-    if not now.fixed and best <= low + EDGE * width:
-        return now.between(low - width / 2, max(places)), f"the best lie at the lower end; {span}"
-    room = max(MARGIN * (max(places) - min(places)), 0.0)
-    bottom, top = min(places) - room, max(places) + room
-    missing = SMALLEST * (stop - start) - (top - bottom)
-    if missing > 0:
-        bottom, top = bottom - missing / 2, top + missing / 2
-    if now.fixed:
-        bottom, top = max(bottom, start), min(top, stop)
+    reach = 0.0 if now.fixed else REACH * (stop - start)
+    lowest, highest = start - reach, stop + reach
+    if best >= high - EDGE * width and high < highest:
+        bottom, top, where = min(places), high + width / 2, "the best lie at the upper end; "
+    elif best <= low + EDGE * width and low > lowest:
+        bottom, top, where = low - width / 2, max(places), "the best lie at the lower end; "
+    else:
+        room = MARGIN * (max(places) - min(places))
+        bottom, top, where = min(places) - room, max(places) + room, ""
+    missing = max(0.0, SMALLEST * (stop - start) - (top - bottom))
+    bottom = min(max(bottom - missing / 2, lowest), highest - SMALLEST * (stop - start))
+    top = max(min(top + missing / 2, highest), lowest + SMALLEST * (stop - start))
     found = now.between(bottom, top)
     if (found.low, found.high) == (now.low, now.high):
         return None, ""
-    return found, span
+    return found, where + span
 
 
 def _options(
-    now: Choice, values: Sequence[Value], tried: Sequence[Value]
+    now: Choice, first: Parameter, values: Sequence[Value], tried: Sequence[Value]
 ) -> tuple[Parameter | None, str]:
-    kept = [x for x in now.options if x in values or tried.count(x) < OPTION_TRIALS]
-    if len(kept) == len(now.options):
+    assert isinstance(first, Choice)
+    kept = [x for x in first.options if x in values or tried.count(x) < OPTION_TRIALS]
+    if kept == list(now.options):
         return None, ""
-    left_out = ", ".join(str(x) for x in now.options if x not in kept)
-    return Choice(kept), f"none of {len(values)} good trials has {left_out}"
+    changes = []
+    if left_out := [str(x) for x in now.options if x not in kept]:
+        changes.append(f"none of {len(values)} good trials has {', '.join(left_out)}")
+    if again := [str(x) for x in kept if x not in now.options]:
+        changes.append(f"good trials from the first ranges have {', '.join(again)}")
+    return Choice(kept), "; ".join(changes)
 
 
 def how_many_are_good(trials: int) -> int:

@@ -7,7 +7,8 @@ def noise(metric: str, score: float, rows: int) -> float:
     """The standard error of a score.
 
     Of a share p of n rows √(p(1−p)/n), at least as if one row more were wrong; of a mean of squares
-    of normal errors x·√(2/n), of its root half of that.
+    of normal errors x·√(2/n), of its root half of that. A mean of other losses is taken for one of
+    squares: their spread is not known.
     """
     value = abs(score)
     if metric == "accuracy":

@@ -13,12 +13,14 @@ import numpy as np
 
 from ..data.split import Split, held_out, hold_out
 from ..errors import InputError, TrainingError
-from ..graph.tensor import Array
 from ..training import arrays
 from ..training.data import Part
 from ..training.trainer import Trainer
 from .halving import Score
 from .space import Settings
+
+SEEDS = 1 << 32
+"""How many seeds there are for a split."""
 
 Build = Callable[[Settings], Trainer]
 
@@ -49,7 +51,7 @@ class Objective:
 
     def trainer(self, settings: Settings) -> Trainer:
         """A fresh trainer, as the user's function builds it."""
-        trainer = self.build(settings)
+        trainer = self.build(Settings(settings))  # a copy: whoever pops one changes no trial
         if not isinstance(trainer, Trainer):
             raise InputError(f"build returned {trainer!r}, expected a Trainer")
         return trainer
@@ -70,6 +72,8 @@ class Objective:
         """Train on all rows, those of validation too."""
         rows = trainer.part(self.rows.X, self.rows.y)
         self._fit(trainer, settings, rows, self.epochs, lambda: False)
+        if trainer.history.epochs < self.epochs:  # `fit` takes Ctrl-C for the end of training
+            raise KeyboardInterrupt
 
     def _fit(
         self,
@@ -120,7 +124,9 @@ class Objective:
         """The rows to train on and those to score on, checked once for each kind of trainer."""
         with self._lock:
             if split not in self._splits:
-                self._splits[split] = hold_out(self.rows, self.fraction, self.seed + split)
+                self._splits[split] = hold_out(
+                    self.rows, self.fraction, (self.seed + split) % SEEDS
+                )
             train, held = self._splits[split]
             trainer.expect_features(train.X.shape[1])
             key = split, trainer.loss.target, trainer.outputs, trainer.dtype
@@ -135,7 +141,9 @@ class Objective:
 def prepared(X: Any, y: Any) -> Split:
     """Rows as arrays that no trial has to convert again."""
     features = arrays.features(X, "float32")
-    targets = np.asarray(y)
+    targets = arrays.numbers(y, "y")
+    if targets.ndim == 0:
+        raise InputError(f"y is {y!r}, expected a target for each row")
     if len(targets) != len(features):
         raise InputError(f"X has {len(features)} rows, but y has {len(targets)}")
     if len(features) < 2:
@@ -150,10 +158,5 @@ def fingerprint(rows: Split) -> str:
     digest = hashlib.sha256()
     for array in (rows.X, rows.y):
         digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(_bytes(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:32]
-
-
-def _bytes(array: Array) -> Any:
-    contiguous = np.ascontiguousarray(array)
-    return repr(contiguous.tolist()).encode() if contiguous.dtype == object else contiguous.data

@@ -18,7 +18,10 @@ from .space import Parameter
 from .trial import Round, Rules, Status, Trial, ranking
 
 HOPELESS = 10
-"""A search ends when so many trials have failed, and none has not."""
+"""A search ends when so many trials, the first ones, have all failed."""
+
+MOST_OPEN = 256
+"""Trials that are kept in memory at most, those that wait for slow ones before them too."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Plan:
             self._ready.remove(number)
             return Task(number, len(self.trials[number].scores))
         number = len(self.trials)
-        if number == self.rules.trials or self.failing:
+        if number == self.rules.trials or self.failing or self._open >= MOST_OPEN:
             return None
         drawn = self._sampler.draw(self.trials)
         if drawn is None:
@@ -78,12 +81,18 @@ class Plan:
 
     @property
     def failing(self) -> str:
-        """The commonest reason, where all trials fail."""
-        ended = [trial for trial in self.trials if trial.status != "running"]
-        enough = len(ended) >= min(HOPELESS, self.rules.trials or HOPELESS)
-        if not enough or any(trial.status != "failed" for trial in ended):
+        """The commonest reason, where the first trials have all failed."""
+        first = self.first_ones
+        if len(first) < min(HOPELESS, self.rules.trials or HOPELESS):
             return ""
-        return collections.Counter(trial.reason for trial in ended).most_common(1)[0][0]
+        if any(trial.status != "failed" for trial in first):
+            return ""
+        return collections.Counter(trial.reason for trial in first).most_common(1)[0][0]
+
+    @property
+    def first_ones(self) -> list[Trial]:
+        """Those that decide whether there is any hope."""
+        return self.trials[:HOPELESS]
 
     def report(self, task: Task, score: Score) -> list[Trial]:
         """A trial has come to a rung; the trials that were decided upon."""

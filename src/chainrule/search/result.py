@@ -32,7 +32,7 @@ class Result:
         """The best validation score of all trials: it has been chosen for being good."""
         self.metric = objective.metric
         self.flattery = flattery(
-            self.metric, self.best_score, objective.validation_rows, final.finished
+            self.metric, self.best_score, objective.validation_rows, len(plan.best())
         )
         """By how much it may flatter."""
         self.plan, self._objective, self._study = plan, objective, study
@@ -79,6 +79,6 @@ class Result:
     def __repr__(self) -> str:
         settings = msgspec.json.encode(self.best_settings).decode()
         return (
-            f"<Result of {len(self.plan.trials)} trials: {self.metric} {self.best_score:.4g} "
-            f"(may flatter by {self.flattery:.2g}) with {settings}>"
+            f"<Result of {len(self.plan.trials)} trials: best {self.metric} {self.best_score:.4g} "
+            f"(may flatter by {self.flattery:.2g}); chosen: {settings}>"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..spec import to_plain
@@ -13,6 +13,7 @@ from .executors import Executor, Job
 from .halving import Score
 from .objective import Objective
 from .plan import Plan, Task
+from .recorded import Recorded
 from .space import described
 from .study import Json, Study
 from .trial import Trial
@@ -46,7 +47,7 @@ class Runner:
         objective: Objective,
         executor: Executor,
         study: Study,
-        known: Mapping[Task, Score | str],
+        known: Recorded,
         deadline: float,
     ) -> None:
         self.plan, self.objective, self.executor = plan, objective, executor
@@ -123,8 +124,10 @@ class Runner:
         while not self._ends():
             task = self.plan.next() if len(tasks) < self.executor.at_once else None
             self._write_rounds()
-            if task is not None and task in self.known:
-                self._report(task, self.known[task])
+            if task is not None:
+                self.known.check(self.plan.trials[task.trial])
+            if task is not None and task in self.known.found:
+                self._report(task, self.known.found[task])
                 self._changed.notify_all()
             elif task is not None:
                 tasks.append(task)
@@ -149,7 +152,7 @@ class Runner:
                 "loss": found.loss,
                 "seconds": time.monotonic() - self.began,
             }
-            changes = [] if task in self.known else [("rungs", rung)]
+            changes = [] if task in self.known.found else [("rungs", rung)]
             decided = self.plan.report(task, found)
         else:
             changes, decided = [], self.plan.fail(task, found)
@@ -163,8 +166,8 @@ class Runner:
         """What became of the trials for which there was no time."""
         for trial in self.plan.trials:
             if trial.status == "running":
-                row = row_of(trial) | {"status": "abandoned", "reason": "the time was up"}
-                self.study.write([("trials", row)])
+                trial.status, trial.reason = "abandoned", "the time was up"
+                self.study.write([("trials", row_of(trial))])
 
     def _write_rounds(self) -> None:
         for found in self.plan.rounds[self._rounds :]:

@@ -9,23 +9,24 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..engines.compiled.crew import processors
-from ..errors import FileError, InputError, TrainingError
+from ..errors import ChainruleError, FileError, InputError, TrainingError
 from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
 from ..training.trainer import Trainer
 from .executors import TRIAL_ERRORS, Kind, make_executor, reason_of
 from .final import finish
-from .halving import Score
 from .objective import Objective, fingerprint, prepared
-from .plan import Plan, Task
+from .plan import Plan
+from .recorded import recorded
 from .result import Result
 from .runner import Progress, Runner
 from .space import Settings, UnknownSetting, checked
-from .study import Study
+from .study import Study, to_json
 from .trial import Draw, Rules
 
 TIME_FOR_TRIALS = 0.8
@@ -116,15 +117,13 @@ class Search(Spec):
             self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
             self.metric or "", self.seed,
         )  # fmt: skip
-        first = self._first(objective)
-        objective.choose_metric(first)
-        objective.parts(first, 0)  # data that do not fit are refused before any trial
+        objective.choose_metric(self._first(objective))
         study = Study(self.study)
         try:
             self._agree(study, objective, resume)
             plan = Plan(self._rules(), dict(self.space))
             seconds = math.inf if self.minutes is None else self.minutes * 60
-            known = _known(study, objective)
+            known = recorded(study, objective)
             executor = make_executor(self.executor, objective, self.threads)
             try:
                 until = began + TIME_FOR_TRIALS * seconds
@@ -147,16 +146,28 @@ class Search(Spec):
         )  # fmt: skip
 
     def _first(self, objective: Objective) -> Trainer:
-        """A trainer of the first settings for which there is one."""
+        """A trainer of the first settings for which there is one, and which the data fit.
+
+        Data that fit none of the first ones are refused before any trial.
+        """
         plan = Plan(self._rules(), dict(self.space))
+        refused: ChainruleError | None = None
         while (task := plan.next()) is not None:
             try:
-                return objective.trainer(plan.trials[task.trial].settings)
+                trainer = objective.trainer(plan.trials[task.trial].settings)
             except UnknownSetting:
                 raise
             except TRIAL_ERRORS as error:
                 plan.fail(task, reason_of(error))
-        raise _hopeless(plan)
+                continue
+            try:
+                objective.parts(trainer, 0)
+            except ChainruleError as error:
+                refused = refused or error
+                plan.fail(task, reason_of(error))
+            else:
+                return trainer
+        raise refused or _hopeless(plan)
 
     # The study ----------------------------------------------------------------------------------
 
@@ -166,7 +177,7 @@ class Search(Spec):
             "space": {name: to_plain(parameter) for name, parameter in self.space.items()},
             "data": fingerprint(objective.rows),
             **{
-                name: getattr(self, name)
+                name: to_plain(getattr(self, name))
                 for name in ("epochs", "batch_size", "validation_fraction", "seed", "metric",
                              "reduction", "narrow", "round_size", "draw")
             },
@@ -186,39 +197,29 @@ class Search(Spec):
                 f"{self.study}: there is a study already: resume it, or take another file"
             )
         for name, value in mine.items():
-            if to_plain_json(value) != facts.get(name):
-                raise FileError(f"{self.study}: {_difference(name, facts.get(name), value)}")
+            there, here = facts.get(name), msgspec.json.decode(to_json(value))
+            # Settings are drawn in the order of the space, so that counts too.
+            if here != there or (name == "space" and list(here) != list(there)):
+                raise FileError(f"{self.study}: {_difference(name, there, here)}")
+        ((known,),) = study.rows("SELECT count(*) FROM trials")
+        if self.trials is not None and self.trials < known:
+            raise FileError(
+                f"{self.study}: this study has {known} trials already: trials is {self.trials}, "
+                f"expected {known} or more"
+            )
+        study.note(trials=self.trials)
 
 
 def _hopeless(plan: Plan) -> TrainingError:
-    count = len(plan.trials)
+    count = len(plan.first_ones)
     return TrainingError(f"all of the first {count} trials failed, most of them by: {plan.failing}")
-
-
-def _known(study: Study, objective: Objective) -> dict[Task, Score | str]:
-    """What a study tells of its trials: scores at rungs, and why some failed."""
-    found: dict[Task, Score | str] = {}
-    came_to: dict[int, int] = {}
-    for trial, rung, score, loss in study.rows("SELECT trial, rung, score, loss FROM rungs"):
-        found[Task(trial, rung)] = Score(objective.natural(score), loss)
-        came_to[trial] = max(came_to.get(trial, 0), rung + 1)
-    for trial, reason in study.rows("SELECT number, reason FROM trials WHERE status = 'failed'"):
-        found[Task(trial, came_to.get(trial, 0))] = reason
-    return found
-
-
-def to_plain_json(value: Any) -> Any:
-    """A value as it comes back from JSON."""
-    import msgspec
-
-    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _difference(name: str, there: Any, here: Any) -> str:
     if name == "data":
         return "this study is of other data"
     if name == "space":
-        names = [x for x in {**there, **here} if there.get(x) != to_plain_json(here.get(x))]
+        names = [x for x in {**there, **here} if there.get(x) != here.get(x)]
         return f"this study has another space: {', '.join(names) or 'the order of settings'}"
     return f"this study has {name} {there!r}, not {here!r}"
 

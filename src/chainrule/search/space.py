@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError
 from ..limits import Finite, Positive
@@ -29,6 +32,10 @@ class Settings(dict[str, Any]):
         )
 
 
+MOST_DECADES = 300
+"""float64 ends a little later, on either side of 1."""
+
+
 class Parameter(Spec):
     """What a setting may be. A subclass says what a number 0 ≤ u < 1 stands for."""
 
@@ -48,6 +55,7 @@ class Numeric(Parameter):
     fixed: bool = False
 
     def setup(self) -> None:
+        self.low, self.high = _plain(self.low), _plain(self.high)
         if not self.low < self.high:
             raise InputError(
                 f"{type(self).__name__}: low is {self.low!r}, expected less than high, "
@@ -100,7 +108,7 @@ class LogUniform(Numeric):
 
     def at(self, place: float) -> Value:
         """Ten to the power of the place, to 12 digits."""
-        return float(f"{10.0**place:.12g}")
+        return float(f"{10.0 ** min(max(place, -MOST_DECADES), MOST_DECADES):.12g}")
 
 
 class Integer(Numeric):
@@ -117,7 +125,7 @@ class Integer(Numeric):
 
     def setup(self) -> None:
         for name, value in (("low", self.low), ("high", self.high)):
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
                 raise InputError(f"Integer: {name} is {value!r}, expected a whole number")
         if self.log and self.low < 1:
             raise InputError(f"Integer: low is {self.low!r}, expected 1 or more with log=True")
@@ -143,9 +151,11 @@ class Integer(Numeric):
         return max(nearest, min(self.low, 1))
 
     def between(self, low: float, high: float) -> Numeric:
-        """At least two numbers, so that there is a choice."""
+        """At least two numbers, so that there is a choice; the second one is within this range."""
         first, last = int(self.at(low)), int(self.at(high))  # type: ignore[arg-type]
-        return Integer(first, max(last, first + 1), fixed=self.fixed, log=self.log)
+        if first >= last:
+            first, last = (first, first + 1) if first < self.high else (first - 1, first)
+        return Integer(first, last, fixed=self.fixed, log=self.log)
 
 
 class Choice(Parameter):
@@ -158,7 +168,8 @@ class Choice(Parameter):
     options: Sequence[Value]
 
     def setup(self) -> None:
-        self.options = tuple(self.options) if isinstance(self.options, list | tuple) else ()
+        given = self.options if isinstance(self.options, list | tuple) else ()
+        self.options = tuple(_plain(option) for option in given)
         plain = all(isinstance(x, str | int | float | bool | None) for x in self.options)
         if not self.options or not plain or len(set(self.options)) < len(self.options):
             raise InputError(
@@ -200,11 +211,19 @@ class When(Parameter):
 Space = Mapping[str, Parameter]
 
 
+COLUMNS = ("number", "round", "status", "reason", "epochs", "score", "loss")
+"""What the table of trials tells beside the settings."""
+
+
 def checked(space: Any) -> dict[str, Parameter]:
     """A space that makes sense; an `InputError` otherwise."""
     if not isinstance(space, Mapping) or not space:
         raise InputError(f"Search: space is {space!r}, expected settings by name")
     for i, (name, parameter) in enumerate(space.items()):
+        if name in COLUMNS:
+            raise InputError(
+                f"Search: a setting is named {name!r}, as a column of the table of trials is"
+            )
         if not isinstance(name, str) or not isinstance(parameter, Parameter):
             raise InputError(
                 f"Search: setting {name!r} is {parameter!r}, expected LogUniform, Uniform, "
@@ -218,6 +237,10 @@ def checked(space: Any) -> dict[str, Parameter]:
                 + hint
             )
     return dict(space)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def inner(parameter: Parameter) -> Parameter:

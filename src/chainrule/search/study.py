@@ -23,12 +23,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from ..errors import FileError
+from ..errors import FileError, InputError
 from ..files import check_writable, named
 
 VERSION = 1
 APPLICATION = 0x63687231  # "chr1": SQLite keeps it in the file's header
+
+REASONS = {
+    "SQLITE_FULL": "cannot be written",
+    "SQLITE_READONLY": "cannot be written",
+    "SQLITE_IOERR": "cannot be read or written",
+    "SQLITE_BUSY": "somebody is at work on this study",
+    "SQLITE_LOCKED": "somebody is at work on this study",
+}
+"""What SQLite's codes mean for the user."""
+
+DAMAGED = "damaged or no study"
 
 TABLES = """
 CREATE TABLE study (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -97,9 +109,11 @@ class Study:
         """What SQLite says, in one line that names the file."""
         try:
             yield
+        except sqlite3.ProgrammingError:
+            raise InputError("the study is closed: nothing more can be read or written") from None
         except sqlite3.Error as error:
-            what = "cannot be written" if "full" in str(error) else "damaged or no study"
-            raise FileError(f"{self.path}: {what}: {error}") from None
+            reason = next((r for code, r in REASONS.items() if code in _code(error)), DAMAGED)
+            raise FileError(f"{self.path}: {reason}: {error}") from None
 
     def write(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Rows into tables, all of them or none; a row with the same key is replaced."""
@@ -135,8 +149,19 @@ class Json:
 def to_column(value: Any) -> Any:
     """A value as SQLite holds it: NaN and infinity, which it has not, as nothing."""
     if isinstance(value, Json):
-        return msgspec.json.encode(value.value).decode()
+        return to_json(value.value)
     return None if isinstance(value, float) and value - value != 0.0 else value
+
+
+def to_json(value: Any) -> str:
+    """A value as JSON; a number of NumPy's becomes one of Python's."""
+    return msgspec.json.encode(value, enc_hook=_plain).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise InputError(f"{value!r} cannot be written to a study")
 
 
 def _held_alone(path: Path) -> int:
@@ -155,6 +180,10 @@ def _held_alone(path: Path) -> int:
             f"{path}: somebody is at work on this study: another process, or an open Result"
         ) from None
     return held
+
+
+def _code(error: sqlite3.Error) -> str:
+    return str(getattr(error, "sqlite_errorname", ""))
 
 
 def _let_go(db: sqlite3.Connection, held: int | None) -> None:

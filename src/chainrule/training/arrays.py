@@ -15,7 +15,7 @@ ROWS_AT_ONCE = 4096  # checks go through the data in parts, so they need no seco
 
 def features(X: Any, dtype: str, name: str = "X") -> Array:
     """A matrix of finite numbers [rows, features]; bytes stay bytes until a batch is gathered."""
-    array = _numbers(X, name)
+    array = numbers(X, name)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ShapeError(f"{name} is {shapes.text(array.shape)}, expected [rows, features]")
     if array.dtype == np.uint8:
@@ -25,7 +25,7 @@ def features(X: Any, dtype: str, name: str = "X") -> Array:
 
 def targets(y: Any, kind: Target, columns: int, dtype: str, name: str = "y") -> Array:
     """Targets for a network with that many outputs: class numbers [rows], or [rows, columns]."""
-    array = _numbers(y, name)
+    array = numbers(y, name)
     if kind == "class" and array.ndim == 1:
         return _class_numbers(array, columns, name)
     matrix = array[:, None] if array.ndim == 1 else array
@@ -45,7 +45,7 @@ def targets(y: Any, kind: Target, columns: int, dtype: str, name: str = "y") -> 
 
 def weights(values: Any, rows: int, dtype: str, name: str = "sample_weight") -> Array:
     """Weights of rows: finite, 0 or more, and not all 0."""
-    array = _numbers(values, name)
+    array = numbers(values, name)
     if array.shape != (rows,):
         raise ShapeError(f"{name} is {shapes.text(array.shape)}, expected [{rows}]")
     array = _finite(array, dtype, name)
@@ -55,7 +55,8 @@ def weights(values: Any, rows: int, dtype: str, name: str = "sample_weight") -> 
     return array
 
 
-def _numbers(values: Any, name: str) -> Array:
+def numbers(values: Any, name: str) -> Array:
+    """An array of numbers of any type."""
     try:
         array = np.asarray(values)
     except ValueError:

@@ -1,0 +1,55 @@
+"""What a study that is resumed tells of its trials, so that none is trained again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..errors import FileError
+from .halving import Score
+from .objective import Objective
+from .plan import Task
+from .study import Study, to_json
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Scores at rungs, why trials failed, and which settings they had."""
+
+    found: dict[Task, Score | str]
+    settings: dict[int, Any]
+    path: object
+
+    def check(self, trial: Trial) -> None:
+        """A trial that is drawn again must be the same: another library may draw another."""
+        here = msgspec.json.decode(to_json(dict(trial.settings)))
+        there = self.settings.get(trial.number, here)
+        if here != there:
+            raise FileError(
+                f"{self.path}: trial {trial.number} was {there}, and would now be {here}: the "
+                "study was made by other versions of Python's packages, or has been changed"
+            )
+
+
+def recorded(study: Study, objective: Objective) -> Recorded:
+    """All that is known of trials."""
+    found: dict[Task, Score | str] = {}
+    came_to: dict[int, int] = {}
+    for trial, rung, score, loss in study.rows("SELECT trial, rung, score, loss FROM rungs"):
+        found[Task(trial, rung)] = recorded_score(objective, score, loss)
+        came_to[trial] = max(came_to.get(trial, 0), rung + 1)
+    for trial, reason in study.rows("SELECT number, reason FROM trials WHERE status = 'failed'"):
+        found[Task(trial, came_to.get(trial, 0))] = reason
+    rows = study.rows("SELECT number, settings FROM trials")
+    settings = {number: msgspec.json.decode(text) for number, text in rows}
+    return Recorded(found, settings, study.path)
+
+
+def recorded_score(objective: Objective, score: float | None, loss: float | None) -> Score:
+    """A score as trials are compared by it; SQLite has no infinity, which stands there as NULL."""
+    cost = math.inf if score is None else objective.natural(score)
+    return Score(cost, math.inf if loss is None else loss)
