@@ -9,6 +9,7 @@ Traceback (most recent call last):
 chainrule.errors.InputError: ratio is 1.2, not in [0, 1)
 """
 
+import functools
 import numbers
 from dataclasses import dataclass
 from types import UnionType
@@ -24,10 +25,16 @@ class Interval:
     text: str
 
     def __contains__(self, value: float) -> bool:
-        low, high = (float(end) for end in self.text[1:-1].split(","))
+        low, high = self.ends
         above = value >= low if self.text[0] == "[" else value > low
         below = value <= high if self.text[-1] == "]" else value < high
         return above and below
+
+    @functools.cached_property
+    def ends(self) -> tuple[float, float]:
+        """Both ends as numbers."""
+        low, high = self.text[1:-1].split(",")
+        return float(low), float(high)
 
 
 Scheduled: TypeAlias = Any

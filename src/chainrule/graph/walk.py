@@ -12,15 +12,16 @@ def toposort(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> list[T
     """
     order: list[Tensor] = []
     seen: set[Tensor] = set()
-    stack = [(node, False) for node in reversed(list(outputs))]
+    stack: list[Tensor | None] = []
+    stack += reversed([*outputs])
     while stack:
-        node, inputs_done = stack.pop()
-        if inputs_done:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # the inputs of the node below this mark are done
+            order.append(stack.pop())  # type: ignore[arg-type]
         elif node not in seen and node not in known:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((x, False) for x in reversed(node.inputs) if x not in seen)
+            stack += (node, None)
+            stack += [x for x in node.inputs[::-1] if x not in seen]
     return order
 
 

@@ -69,9 +69,9 @@ class Runner:
         for worker in workers:
             worker.start()
         try:
-            while any(worker.is_alive() for worker in workers):
+            while alive := [worker for worker in workers if worker.is_alive()]:
+                alive[0].join(LOOK)  # to wake at each report would hold up the trials
                 with self._changed:
-                    self._changed.wait(LOOK)
                     if self.is_late:
                         self._changed.notify_all()
                     seen = self._progress()
