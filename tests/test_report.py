@@ -20,9 +20,10 @@ from chainrule.errors import FileError
 from chainrule.report import pictures
 from chainrule.report.findings import read
 from chainrule.report.importance import importance
-from chainrule.report.page import render
+from chainrule.report.model import render as render_model
 from chainrule.report.sampling import some_trials, spread
 from chainrule.report.scales import Scale, plain, scale_for, scale_of
+from chainrule.report.study import render
 from chainrule.search import Choice, Integer, LogUniform, Search, SecondLook, Uniform, When
 from chainrule.search.space import draw
 from chainrule.search.study import Json, Study
@@ -405,7 +406,7 @@ def test_a_torn_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("no/a.html", "there is no folder"), (".", "is a folder"), ("a.db", "is the study itself")],
+    [("no/a.html", "there is no folder"), (".", "is a folder"), ("a.db", "is the file itself")],
 )
 def test_a_page_that_cannot_be_written_is_refused_first(run, tmp_path, out, message):
     before = written(tmp_path / "a.db", [("done", [0.5])]).read_bytes()
@@ -434,3 +435,47 @@ def test_letters_that_no_font_has_warn_nobody(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "長い名前" in page_of(path).text
+
+
+# A model file -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "net.safetensors"
+    X, y = data()
+    net = nn.Sequential(nn.Affine(2, 8), nn.BatchNorm(8), nn.Tanh(), nn.Affine(8, 2))
+    trainer = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(0.1))
+    trainer.fit(X, y, epochs=4, validation_data=(X, y))
+    trainer.notes = {"test": {"accuracy": 0.625}, "source": EVIL}
+    trainer.save(path)
+    return path
+
+
+def test_a_model_s_page_shows_how_it_learned(model):
+    page = Page(render_model(model))
+    assert "0.625 test accuracy" in page.text
+    assert "validation loss, last epoch" in page.text
+    assert "running_variance 8" in page.text
+    assert page.tags.count("svg") == 2
+    assert "script" not in page.tags
+    assert EVIL in page.text
+
+
+def test_a_model_without_a_test_says_so(model, tmp_path):
+    trainer = cr.load(model)
+    trainer.notes = {}
+    trainer.save(tmp_path / "net")
+    assert "holds no test score" in Page(render_model(tmp_path / "net")).text
+
+
+def test_the_command_tells_a_model_from_a_study(model, finished, tmp_path, capsys):
+    for file, words in ((model, "a model"), (finished[0], "report of a search")):
+        out = str(tmp_path / "page.html")
+        assert status(["report", str(file), "--out", out]) == 0
+        with open(out, encoding="utf-8") as page:
+            assert words in Page(page.read()).text
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(model.read_bytes()[:-7])
+    assert status(["report", str(damaged), "--out", out]) == 2
+    assert "damaged" in capsys.readouterr().err

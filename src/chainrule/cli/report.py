@@ -1,4 +1,4 @@
-"""`chainrule report`: a study as one HTML page."""
+"""`chainrule report`: a study, or a model file, as one HTML page."""
 
 from pathlib import Path
 from typing import Any
@@ -9,31 +9,38 @@ from ..errors import InputError
 from ..files import check_readable, check_writable, write_whole
 from .options import common, print_json
 
+MODEL_MARK = b"{"
+"""What a safetensors file has after 8 bytes of length; a study begins with "SQLite format 3"."""
+
 
 @click.command()
-@click.argument("study")
-@click.option("--out", type=click.Path(), help="The page; default: STUDY.html.")
+@click.argument("file")
+@click.option("--out", type=click.Path(), help="The page; default: FILE's name with .html.")
 @common
-def report(study: str, out: str | None, seed: int, as_json: bool, **_: Any) -> None:
-    """Show what the search in the file STUDY found, as one HTML page that works offline."""
-    check_readable(study)
-    out = out or f"{Path(study).stem}.html"
-    if check_writable(out) == Path(study).resolve():
-        raise InputError(f"--out is {out!r}, which is the study itself: expected another file")
+def report(file: str, out: str | None, seed: int, as_json: bool, **_: Any) -> None:
+    """Show what FILE holds, a study of `search` or a model, as one HTML page that works offline."""
+    with check_readable(file).open("rb") as opened:
+        is_model = opened.read(9)[8:] == MODEL_MARK
+    out = out or f"{Path(file).stem}.html"
+    if check_writable(out) == Path(file).resolve():
+        raise InputError(f"--out is {out!r}, which is the file itself: expected another one")
     try:
+        from ..report import model, study
         from ..report.findings import read
-        from ..report.page import render
     except ImportError as error:
         raise InputError(
             f"report needs {error.name}, which is not there: pip install 'chainrule[report]'"
         ) from None
-    findings = read(study)
-    write_whole(out, render(findings, seed).encode())
-    if as_json:
+    found: dict[str, Any] = {}
+    if is_model:
+        page = model.render(file)
+    else:
+        findings = read(file)
+        page = study.render(findings, seed)
         best = findings.ranking[0].number if findings.ranking else None
-        print_json(
-            {"command": "report", "study": study, "out": out, "trials": findings.counts,
-             "best": best}
-        )  # fmt: skip
+        found = {"trials": findings.counts, "best": best}
+    write_whole(out, page.encode())
+    if as_json:
+        print_json({"command": "report", "file": file, "out": out, **found})
         return
     click.echo(f"report: {out}")

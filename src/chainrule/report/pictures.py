@@ -173,16 +173,22 @@ def parallel(findings: Findings, scales: Sequence[tuple[str, Scale]]) -> str:
     return _svg(figure, "parallel", "Trials as lines through all settings")
 
 
-def final_curve(findings: Findings, metric: str) -> str:
-    """A metric of the final model, epoch by epoch."""
-    values = [(f.epoch, f.value) for f in findings.final if f.metric == metric]
-    number = sorted({f.metric for f in findings.final}).index(metric)  # no text of the study in ids
-    x, y = scale_for(epoch for epoch, _ in values), score_scale(value for _, value in values)
+def learning_curve(
+    number: int, metric: str, training: Sequence[float | None], validation: Sequence[float | None]
+) -> str:
+    """A metric after each epoch, on the rows of training and those of validation if there are any.
+
+    `number` makes the ids of the picture differ from those of others: the metric may be any text.
+    """
+    x = scale_for([1, max(len(training), len(validation))])
+    y = score_scale([*training, *validation])
     figure, axes = _figure(230)
     _axes(axes, x, y, f"{metric} after epochs")
-    xs, ys = [x.place(e) for e, _ in values], [y.place(_number(v)) for _, v in values]
-    axes.plot(xs, ys, color=PAINT["accent"], lw=2, marker="o" if len(xs) < 2 else "")
-    return _svg(figure, f"final-{number}", f"{metric} of the final model over epochs")
+    for values, paint in ((training, "step3"), (validation, "accent")):
+        places = [(x.place(i), y.place(_number(v))) for i, v in enumerate(values, start=1)]
+        xs, ys = zip(*places, strict=True) if places else ((), ())
+        axes.plot(xs, ys, color=PAINT[paint], lw=2, marker="o" if len(xs) == 1 else "")
+    return _svg(figure, f"curve-{number}", f"{metric} over epochs")
 
 
 def _score(trial: Trial) -> float:

@@ -1,22 +1,20 @@
-"""The page: pictures and tables of a study, in one HTML file that needs nothing else."""
+"""The page of a study: pictures and tables, in one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import collections
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from .. import __version__
 from . import pictures
 from .findings import Findings, Trial
 from .importance import importance
 from .sampling import spread
-from .scales import plain, scale_of
+from .scales import scale_of
+from .template import page
 
 BEST = 20
 """Rows of the table of trials."""
@@ -27,16 +25,8 @@ REASONS = 60
 
 def render(findings: Findings, seed: int = 0) -> str:
     """The page's HTML; `seed` is for the forest that says which settings matter."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = _plain
-    template = environment.get_template("page.html.j2")
-    return template.render(
+    return page(
+        "study",
         f=findings,
         state=_state(findings),
         best=findings.ranking[0] if findings.ranking else None,
@@ -44,7 +34,6 @@ def render(findings: Findings, seed: int = 0) -> str:
         failures=_failures(findings.trials),
         again=_again(findings),
         facts={name: value for name, value in findings.facts.items() if name in SHOWN},
-        version=__version__,
         limits=pictures,
         test=_test(findings),
         **(_pictures(findings, seed) if findings.ranking else {}),
@@ -79,8 +68,15 @@ def _pictures(findings: Findings, seed: int) -> dict[str, Any]:
             "importance": found,
             "bars": Markup(pictures.importances(found)) if found and not found.is_weak else "",
             "parallel": Markup(pictures.parallel(findings, scales)),
-            "final": [Markup(pictures.final_curve(findings, metric)) for metric in metrics],
+            "final": [
+                Markup(pictures.learning_curve(i, metric, _final(findings, metric), []))
+                for i, metric in enumerate(metrics)
+            ],
         }
+
+
+def _final(findings: Findings, metric: str) -> list[float | None]:
+    return [found.value for found in findings.final if found.metric == metric]
 
 
 def _test(findings: Findings) -> tuple[str, float | None] | None:
@@ -135,10 +131,3 @@ def _again(findings: Findings) -> list[tuple[int, int, float | None, float | Non
         for number, found in scores.items()
     ]  # fmt: skip
     return sorted(rows, key=lambda row: findings.cost(row[3]))
-
-
-def _plain(value: Any) -> str:
-    """Text for the eye; a list or a mapping as words."""
-    if isinstance(value, dict):
-        return plain(", ".join(f"{name} {_plain(item)}" for name, item in value.items()), 300)
-    return plain(value, 300)
