@@ -69,6 +69,23 @@ def test_where_nothing_can_be_written_it_just_compiles(tmp_path, monkeypatch, pl
     assert train()
 
 
+def test_a_folder_that_can_only_be_read_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAINRULE_CACHE", str(tmp_path))
+    cache.store("key", b"code")
+
+    def refused(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert cache.load("key") == b"code"
+
+
+def test_the_folder_may_be_in_the_user_s_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAINRULE_CACHE", "~/mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.folder() == tmp_path / "mine"
+
+
 def test_processes_at_once_do_not_disturb_each_other(folder):
     command = [sys.executable, "-c", TRAIN]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]

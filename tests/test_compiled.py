@@ -1,11 +1,15 @@
 """The compiled engine against the reference, which is its specification."""
 
+import contextlib
 import ctypes
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +20,7 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.choose import make_engine
-from chainrule.engines.compiled import crew, memory, native, verify
+from chainrule.engines.compiled import crew, memory, native, native_program, verify
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
@@ -36,11 +40,11 @@ LANES = native.host().lanes
 ELEMENTWISE = [op for op in cr.OPS.values() if op.elementwise and op is not ops.stop_gradient]
 
 
-def both(outputs, data, updates=None, state=None, batch_size=7, **feed):
+def both(outputs, data, updates=None, state=None, batch_size=7, threads=None, **feed):
     """What the two engines put out, and the state after, for the same program and feed."""
     program = Program(outputs, updates or {})
     results = []
-    for engine in (ReferenceEngine("float32"), CompiledEngine()):
+    for engine in (ReferenceEngine("float32"), CompiledEngine(threads)):
         for leaf, value in (state or {}).items():
             engine.write(leaf, value)
         found = engine.run(program, Feed(data, batch_size, **feed))
@@ -150,14 +154,56 @@ def test_products_reductions_and_views(rows, width):
 
 
 @pytest.mark.parametrize("rows", [3, 20])
-def test_embeddings(rows):
+@pytest.mark.parametrize("width", [1, 2, 10, LANES + 1])
+def test_embeddings(rows, width):
     random = np.random.default_rng(0)
-    table, index = cr.state(np.zeros((6, 10))), cr.batch(dtype="int")
+    table, index = cr.state(np.zeros((6, width))), cr.batch(dtype="int")
     row = cr.take(table, index)
     updates = {table: table - 0.1 * cr.grad((row * row).sum(), [table])[0]}
     data = {index: random.integers(0, 6, rows)}
-    state = {table: random.normal(size=(6, 10))}
-    assert_same(both({"row": row}, data, updates, state))
+    state = {table: random.normal(size=(6, width))}
+    assert_same(both({"row": row, "twice": row * 2.0}, data, updates, state))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 30])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_column_vectors_as_in_a_textbook(threads, batch_size):
+    """W x for columns x: the rows of the batch are columns here, also where there is one."""
+    random = np.random.default_rng(0)
+    x, W = cr.batch(64), cr.state(np.zeros((64, 64)))
+    data = {x: random.normal(size=(60, 64)).astype(np.float32)}
+    state = {W: random.normal(size=(64, 64)) * 0.1}
+    y = cr.tanh(W @ x.T).T
+    assert_same(both({"y": y}, data, {W: W * 1.0}, state, batch_size, threads))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_turned_is_whole_before_it_is_read(threads):
+    """A thread that turns some rows fills some columns, of rows that are another thread's."""
+    random = np.random.default_rng(0)
+    x, W = cr.batch(200), cr.state(np.zeros((200, 200)))
+    data = {x: random.normal(size=(50, 200)).astype(np.float32)}
+    state = {W: random.normal(size=(200, 200)) * 0.1}
+    y = cr.tanh(x.T @ x)
+    read = {W: W * 0.5 + y.T * 2.0 + y}
+    assert_same(both({"sum": x.sum(axis=1)}, data, read, state, 50, threads))
+    overwritten = {W: W - 0.01 * (x.T @ x) + 0.1 * W.T}
+    assert_same(both({"y": x @ W}, data, overwritten, state, 25, threads), 5e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "bool", ">f4", "float64", "uint8"])
+def test_data_of_any_type_of_numbers(dtype):
+    x, t = cr.batch(3), cr.batch(dtype="int", name="t")
+    numbers = np.arange(12).reshape(4, 3) % 5
+    data = {x: numbers.astype(dtype), t: numbers[:, 0].astype("uint8")}
+    assert_same(both({"x": x * 2.0, "t": cr.one_hot(t, 5)}, data))
+
+
+def test_no_rows_at_all():
+    t = cr.Trainer(nn.Sequential(nn.Affine(7, 4)), nn.MeanSquaredError(), optim.SGD())
+    assert t.predict(np.zeros((0, 7))).shape == (0, 4)
+    assert t.predict(np.zeros((2, 7))).shape == (2, 4)
+    assert t.predict(np.zeros((0, 7))).shape == (0, 4)
 
 
 def test_random_numbers_are_the_same_bits():
@@ -320,6 +366,11 @@ UNARY = [ops.tanh, ops.sigmoid, ops.relu, ops.negative, ops.softplus, ops.gelu, 
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.maximum, ops.minimum]
 
 
+KINDS_OF_NODES = (
+    "unary", "binary", "product", "rows", "columns", "turn", "square", "outer", "square rows",
+)  # fmt: skip
+
+
 class Graph(tuple):
     """Shown in short, for the sake of hypothesis."""
 
@@ -333,34 +384,47 @@ def graphs(draw):
     width = draw(st.sampled_from([1, 2, LANES, LANES + 3]))
     x = cr.batch(width)
     W, b = cr.parameter(np.zeros((width, width))), cr.parameter(np.zeros(width))
-    nodes = [x, x @ W + b]
+    nodes, squares = [x, x @ W + b], [W]
     for _ in range(draw(st.integers(1, 10))):
-        pick = st.sampled_from(nodes)
-        kind = draw(st.sampled_from(["unary", "binary", "product", "rows", "columns"]))
-        if kind == "unary":
+        pick, square = st.sampled_from(nodes), st.sampled_from(squares)
+        kind = draw(st.sampled_from(KINDS_OF_NODES))
+        if kind == "turn":
+            squares.append(draw(square).T * 0.5)
+        elif kind == "square":
+            squares.append(draw(st.sampled_from(BINARY))(draw(square), draw(square)))
+        elif kind == "outer":
+            squares.append(ops.tanh(draw(pick).T @ draw(pick) * 0.1))
+        elif kind == "square rows":
+            squares.append(draw(square) - draw(square).mean(axis=0))
+        elif kind == "unary":
             nodes.append(draw(st.sampled_from(UNARY))(draw(pick)))
         elif kind == "binary":
             nodes.append(draw(st.sampled_from(BINARY))(draw(pick), draw(pick)))
         elif kind == "product":
-            nodes.append(ops.tanh(draw(pick) @ W))
+            nodes.append(ops.tanh(draw(pick) @ draw(square)))
         elif kind == "rows":
             nodes.append(draw(pick) - draw(pick).mean(axis=0))
         else:
             nodes.append(draw(pick) - draw(pick).logsumexp(axis=1, keepdims=True))
-    y = nodes[-1]
-    loss = ops.tanh(y).mean()
+    y, last = nodes[-1], ops.tanh(squares[-1])
+    loss = ops.tanh(y).mean() + last.mean()
     dW, db = cr.grad(loss, [W, b])
-    return Graph(({"y": y, "loss": loss}, {W: W - dW, b: b - db}, x))
+    return Graph(({"y": y, "loss": loss}, {W: W - dW + 0.01 * last, b: b - db}, x))
 
 
-@settings(max_examples=40, deadline=None)
-@given(graphs(), st.integers(1, 30), st.integers(0, 2**16))
-def test_random_graphs(graph, n, seed):
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.integers(1, 30), st.integers(0, 2**16), st.booleans())
+def test_random_graphs(graph, n, seed, one_by_one):
+    """Three threads, each with a few rows at a time, so that all that could be early is."""
     outputs, updates, x = graph
     random = np.random.default_rng(seed)
     state = {leaf: random.normal(size=leaf.shape) * 0.5 for leaf in updates}
     data = {x: random.normal(size=(n, x.shape[1])).astype(np.float32)}
-    assert_same(both(outputs, data, updates, state, batch_size=max(1, n // 2)), 1e-4)
+    batch_size = 1 if one_by_one else max(1, n // 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_program, "CACHE", 1)
+        patch.setattr(native_program, "FEWEST_ROWS", 1)
+        assert_same(both(outputs, data, updates, state, batch_size, threads=3), 2e-3)
 
 
 @settings(max_examples=40, deadline=None)
@@ -494,7 +558,8 @@ for rows in (1, 5, 13):
     for width in (1, {lanes} - 1, {lanes}, {lanes} + 1, 3 * {lanes}, 4 * {lanes} + 1):
         t.test_products_reductions_and_views(rows, width)
 t.test_optimizers_with_all_there_is_around_them(t.optim.Adam)
-t.test_embeddings(20)
+t.test_embeddings(20, 10)
+t.test_embeddings(20, 1)
 t.test_random_numbers_are_the_same_bits()
 """
 
@@ -620,9 +685,163 @@ def test_trainers_in_threads_of_their_own_do_not_disturb_each_other():
         assert all(np.array_equal(value, b.weights()[name]) for name, value in a.weights().items())
 
 
+def test_one_trainer_predicts_for_several_threads():
+    t = net_with_all_kinds_of_sums(1)
+    data = [np.random.default_rng(i).normal(size=(3000 + i, 7)) for i in range(3)]
+    expected = [t.predict(X) for X in data]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(t.predict, data * 20))
+    for i, value in enumerate(found):
+        assert np.array_equal(value, expected[i % 3])
+
+
+def test_where_a_run_is_cut_changes_nothing(monkeypatch):
+    """A short last batch would be summed in other grains, were it run by itself."""
+    X, y = rows(1100)
+    found = []
+    for seconds in (10.0, 0.0):
+        monkeypatch.setattr("chainrule.training.session.SECONDS_BETWEEN_LOOKS", seconds)
+        t = net_with_all_kinds_of_sums(2)
+        t.fit(X, y, epochs=3, batch_size=800)
+        found.append((t.weights(), t.history["loss"], t.evaluate(X, y)))
+    assert found[0][1:] == found[1][1:]
+    assert all(np.array_equal(value, found[1][0][name]) for name, value in found[0][0].items())
+
+
+class Late(Exception):
+    pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_exception_between_runs_leaves_whole_steps(threads):
+    """`a` is swapped at each step, W is updated in place: both have counted the same."""
+
+    def late(*_):
+        raise Late
+
+    x, a, W = cr.batch(5), cr.state(np.zeros(())), cr.state(np.zeros((5, 5)))
+    program = Program({"y": x.sum()}, {a: a + 1.0, W: W + 1.0})
+    engine, X = CompiledEngine(threads), np.zeros((100_001, 5), np.float32)
+    engine.write(a, 0.0)
+    engine.write(W, np.zeros((5, 5)))
+    engine.run(program, Feed({x: X[:10]}, 1))
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        for seconds in (0.0005, 0.001, 0.002):
+            with contextlib.suppress(Late):
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                engine.run(program, Feed({x: X}, 1))
+                time.sleep(0.01)
+            assert engine.read(a) == engine.read(W)[2, 2]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    steps = engine.read(a)
+    engine.run(program, Feed({x: X[:3]}, 1))
+    assert engine.read(a) == engine.read(W)[0, 0] == steps + 3
+
+
+def test_an_error_in_an_epoch_takes_it_back(monkeypatch):
+    X, y = rows(100)
+    t = net_with_all_kinds_of_sums(1)
+    t.fit(X, y, epochs=1)
+    before, run = t.weights(), CompiledEngine.run
+
+    def failing(self, program, feed):
+        run(self, program, feed)
+        raise Late
+
+    monkeypatch.setattr(CompiledEngine, "run", failing)
+    with pytest.raises(Late):
+        t.fit(X, y, epochs=1)
+    assert all(np.array_equal(value, before[name]) for name, value in t.weights().items())
+    assert t.session.steps_done == 1
+
+
+def test_a_thread_that_cannot_start_is_an_error_and_no_more(monkeypatch):
+    X, y = rows(100)
+    t = net_with_all_kinds_of_sums(3)
+    start, started = threading.Thread.start, []
+
+    def refused(self):
+        if self.name.startswith("chainrule"):
+            started.append(self)
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(RuntimeError, match="can't start"):
+        t.fit(X, y, epochs=1)
+    assert not started[0].is_alive()
+    monkeypatch.undo()
+    t.fit(X, y, epochs=1)
+
+
+FORKED = """
+import os
+import signal
+import numpy as np
+import chainrule as cr
+from chainrule import nn, optim
+X = np.zeros((300, 7))
+net = nn.Sequential(nn.Affine(7, 40), nn.Tanh(), nn.Affine(40, 4))
+t = cr.Trainer(net, nn.MeanSquaredError(), optim.SGD(), threads=2)
+t.fit(X, np.zeros((300, 4)), epochs=1)
+child = os.fork()
+if child == 0:
+    t.predict(X)
+    t.fit(X, np.zeros((300, 4)), epochs=1)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_threads_of_its_own():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "7\n"
+
+
 def test_without_llvm_the_reference_engine_takes_over_with_a_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "chainrule.engines.compiled.engine", None)
     with pytest.warns(RuntimeWarning, match="llvmlite does not work here"):
         engine = make_engine("compiled", "float32")
     assert isinstance(engine, ReferenceEngine)
     assert isinstance(make_engine("compiled", "float64"), ReferenceEngine)
+
+
+BROKEN = """
+import llvmlite.binding as llvm
+import numpy as np
+def broken(*_, **__):
+    raise {error}("not here")
+{what}
+import chainrule as cr
+from chainrule import nn, optim
+for _ in range(2):
+    t = cr.Trainer(nn.Sequential(nn.Affine(7, 4)), nn.MeanSquaredError(), optim.SGD())
+    t.fit(np.zeros((9, 7)), np.zeros((9, 4)), epochs=1)
+    print(type(t.session.engine).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        ("del llvm.create_pipeline_tuning_options", "AttributeError"),
+        ("llvm.parse_assembly = broken", "RuntimeError"),
+        ("llvm.Target.from_default_triple = broken", "RuntimeError"),
+        ("llvm.create_mcjit_compiler = broken", "MemoryError"),
+    ],
+)
+def test_where_llvm_is_broken_the_reference_engine_takes_over(what, error):
+    script = BROKEN.format(what=what, error=error)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["ReferenceEngine"] * 2
+    assert done.stderr.count("llvmlite does not work here") == 1

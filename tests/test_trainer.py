@@ -70,7 +70,7 @@ def test_a_long_run_is_cut_into_chunks_without_changing_it(monkeypatch):
     monkeypatch.setattr("chainrule.training.session.SECONDS_BETWEEN_LOOKS", 0.0)
     parts, looks = trainer(), []
     history = parts.fit(X, y, epochs=2, batch_size=4, progress=looks.append)
-    assert len(looks) == 2 * 23
+    assert len(looks) == 2 * 22  # of 23 steps; the last batch is short, and not run by itself
     assert (looks[-1].epoch, looks[-1].step, looks[-1].steps) == (2, 23, 23)
     assert same(whole.weights(), parts.weights())
     assert history["loss"] == whole.history["loss"]
@@ -197,6 +197,25 @@ def test_ctrl_c_leaves_a_usable_model_and_says_so(monkeypatch):
     assert np.isfinite(t.predict(X)).all()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert t.fit(X, y, epochs=1).stopped == ""
+
+
+def test_ctrl_c_while_validating_is_answered_there(monkeypatch):
+    X, y = rows(90)
+    t = trainer()
+    scores, run = t.session.scores, []
+
+    def slow(data, stop):
+        os.kill(os.getpid(), signal.SIGINT)
+        run.append(scores(data, stop))
+        return run[-1]
+
+    monkeypatch.setattr(t.session, "scores", slow)
+    stopping = cr.EarlyStopping(monitor="val_loss")
+    with pytest.warns(cr.Interrupted, match="interrupted after epoch 1; the model keeps"):
+        history = t.fit(X, y, epochs=9, validation_data=(X, y), early_stopping=stopping)
+    assert run == [{}]
+    assert history.epochs == 1
+    assert "val_loss" not in history
 
 
 def test_sample_weights_are_repeated_rows():

@@ -17,11 +17,13 @@ def make_engine(name: str, dtype: str, threads: int | None = None) -> Engine:
     """
     if name == "compiled" and dtype == "float32":
         try:
+            from .compiled.assemble import address
             from .compiled.engine import CompiledEngine
 
+            address("driver")  # whether code can be made and run here shows now, not in `fit`
             return CompiledEngine(threads)
-        except (ImportError, OSError, RuntimeError) as error:
-            _warn(str(error))
+        except (ImportError, AttributeError, MemoryError, OSError, RuntimeError) as error:
+            _warn(f"{type(error).__name__}: {error}")
     return ReferenceEngine(dtype)
 
 

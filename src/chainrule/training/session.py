@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,28 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 ROWS_AT_ONCE = 1024
 """Evaluation and prediction go through the rows in batches of this size."""
+
+
+class Pace:
+    """How many steps are run at one go: about as many as take `SECONDS_BETWEEN_LOOKS`."""
+
+    def __init__(self) -> None:
+        self._steps = 1
+
+    def count(self, left: int, batch_size: int) -> int:
+        """How many of the steps for the rows that are left.
+
+        A last batch with fewer rows is never run by itself: how an engine cuts a sum into parts may
+        depend on the largest batch of a run, and results must not depend on the clock.
+        """
+        steps = -(-left // batch_size)
+        alone = steps == self._steps + 1 and left % batch_size
+        return steps if alone else min(self._steps, steps)
+
+    def took(self, steps: int, seconds: float) -> None:
+        """Learn from a run; it is kept, as a look costs as much as some small steps do."""
+        affordable = steps * SECONDS_BETWEEN_LOOKS / seconds
+        self._steps = max(1, int(min(16 * self._steps, affordable)))
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,7 @@ class Session:
     def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
         self.recipe, self.engine, self.seed = recipe, engine, seed
         self.steps_done = 0
-        self._steps_at_once = 1
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
         self._leaves |= {f"optimizer.{slot.name}": slot for slot in recipe.slot_leaves()}
@@ -91,28 +114,33 @@ class Session:
     def train(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         """One epoch, some steps at a time.
 
-        Where the loss is not finite the state is as before the epoch: `TrainingError`.
+        Where the loss is not finite the state is as before the epoch: `TrainingError`. So it is
+        after any other error.
         """
-        good = self.snapshot()
+        good, self._last = self.snapshot(), None
         try:
             yield from self._steps(data, order, batch_size, clock)
-        except TrainingError:
+        except GeneratorExit:  # nobody asks for more steps
+            raise
+        except BaseException:
             self.restore(good)
             raise
 
     def _steps(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         given, program = self.program("training", data)
         steps = -(-len(order) // batch_size)
-        step, last_loss = 0, None
+        pace, step, last_loss = self._paces["training"], 0, None
         while step < steps:
-            count = min(self._steps_at_once, steps - step)
-            rows = order[step * batch_size : (step + count) * batch_size]
+            start = step * batch_size
+            count = pace.count(len(order) - start, batch_size)
+            rows = order[start : start + count * batch_size]
             scalars = self._scalars(given, program, clock, step + np.arange(count), steps)
             began = time.perf_counter()
             outputs = self.engine.run(
                 program, Feed(programs.columns(given, data), batch_size, rows, scalars)
             )
             seconds = max(time.perf_counter() - began, 1e-9)
+            pace.took(count, seconds)
             done = len(outputs["loss"])
             step += done
             self.steps_done += done
@@ -121,19 +149,20 @@ class Session:
             if done < count:
                 raise diverged(clock, step + 1, last_loss)
             yield chunk
-            # Kept for the next epoch too: a look costs as much as some small steps do.
-            affordable = count * SECONDS_BETWEEN_LOOKS / seconds
-            self._steps_at_once = max(1, int(min(16 * self._steps_at_once, affordable)))
         # A gradient that is not finite in the last step shows in no loss any more.
         after = self.snapshot().values
         if not all(np.isfinite(after[W]).all() for W in self.recipe.slots):
             raise diverged(clock, steps, last_loss)
 
-    def scores(self, data: Part) -> dict[str, float]:
-        """The loss and the metrics over data."""
+    def scores(self, data: Part, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
+        """The loss and the metrics over data; nothing where `stop` says so before the end."""
         given, program = self.program("evaluation", data)
-        feed = Feed(programs.columns(given, data), ROWS_AT_ONCE)
-        return self.means([self.engine.run(program, feed)])
+        parts: list[Outputs] = []
+        for part in self._parts("evaluation", program, programs.columns(given, data)):
+            if stop():
+                return {}
+            parts.append(part)
+        return self.means(parts)
 
     def means(self, parts: Sequence[Outputs]) -> dict[str, float]:
         """The mean loss and the metrics of all steps of the parts."""
@@ -153,7 +182,20 @@ class Session:
             Y = function(self.recipe.model(given.x))
             self._programs[key] = given, Program({"prediction": Y}, {})
         given, program = self._programs[key]
-        return self.engine.run(program, Feed({given.x: X}, ROWS_AT_ONCE))["prediction"]
+        parts = [part["prediction"] for part in self._parts("prediction", program, {given.x: X})]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _parts(self, kind: str, program: Program, data: dict[Tensor, Array]) -> Iterator[Outputs]:
+        """What comes out for all rows, some at a time: so Ctrl-C is answered soon."""
+        pace, start = self._paces[kind], 0
+        order = np.arange(Feed(data, ROWS_AT_ONCE).rows)
+        while start < len(order) or start == 0:
+            count = max(1, pace.count(len(order) - start, ROWS_AT_ONCE))
+            rows = order[start : start + count * ROWS_AT_ONCE]
+            began = time.perf_counter()
+            yield self.engine.run(program, Feed(data, ROWS_AT_ONCE, rows))
+            pace.took(count, max(time.perf_counter() - began, 1e-9))
+            start += count * ROWS_AT_ONCE
 
     def program(self, kind: str, data: Part) -> tuple[programs.Inputs, Program]:
         """The program for data of that form, built when it is first needed."""

@@ -194,11 +194,16 @@ class Trainer(Spec):
                     break  # half an epoch is no row of the history
                 row = self.session.means(parts)
                 if validation is not None:
-                    scores = self.session.scores(validation)
+                    scores = self.session.scores(validation, lambda: interrupt.asked)
                     row |= {f"val_{name}": score for name, score in scores.items()}
                 row["seconds"] = time.perf_counter() - began
                 history.append(row)
-                if early_stopping is not None:
+                if interrupt.asked and not history.stopped:
+                    history.stopped = (
+                        f"interrupted after epoch {history.epochs}; the model keeps what it learned"
+                    )
+                cut_short = interrupt.asked and validation is not None and not scores
+                if early_stopping is not None and not cut_short:
                     value = early_stopping.value(row)
                     if best is None or early_stopping.improved(value, best.value):
                         best = Best(value, history.epochs, self.session.snapshot())

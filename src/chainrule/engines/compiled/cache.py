@@ -21,7 +21,7 @@ def folder() -> Path:
     """Where the files lie: `CHAINRULE_CACHE`, or chainrule's part of the user's cache folder."""
     chosen = os.environ.get("CHAINRULE_CACHE")
     if chosen:
-        return Path(chosen)
+        return Path(chosen).expanduser()
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         return (Path(base) if base else Path.home() / "AppData" / "Local") / "chainrule" / "cache"
@@ -38,7 +38,8 @@ def load(key: str) -> bytes | None:
         data = path.read_bytes()
         digest, code = data[:32], data[32:]
         if hashlib.sha256(key.encode() + code).digest() == digest:
-            os.utime(path)
+            with contextlib.suppress(OSError):  # of a folder that can only be read
+                os.utime(path)
             return code
     return None
 

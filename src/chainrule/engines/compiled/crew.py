@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 WORK_A_THREAD = 1.5e6
 """Operations of a step that make it worth to wake a thread for: about 30 µs of them."""
@@ -16,6 +17,7 @@ class Crew:
     def __init__(self, threads: int | None) -> None:
         self._asked = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     def size_for(self, work: float) -> int:
         """How many threads to share that many operations a step."""
@@ -23,30 +25,42 @@ class Crew:
             return self._asked
         return max(1, min(processors(), int(work / WORK_A_THREAD)))
 
-    def run(self, calls: Sequence[Callable[[], int]], abandon: Callable[[], None]) -> int:
-        """Run all at once, the first one in this thread; its result.
+    def run(self, calls: Sequence[Callable[[], None]], abandon: Callable[[], None]) -> None:
+        """Run all at once, the first one in this thread.
 
         Should not all of them come to run, `abandon` lets the others go.
         """
-        others = calls[1:]
-        if others and self._pool is None:
-            self._pool = ThreadPoolExecutor(
-                max(processors(), self._asked or 1), thread_name_prefix="chainrule"
-            )
-        futures: list[Future[int]] = []
+        if len(calls) == 1:
+            return calls[0]()
+        pool = self._threads()
         try:
-            for call in others:
-                assert self._pool is not None
-                futures.append(self._pool.submit(call))
-            result = calls[0]()
+            futures = [pool.submit(call) for call in calls[1:]]
+            calls[0]()
             for future in futures:
                 future.result()
         except BaseException:
             abandon()
-            # What they work on must outlive their last look at it.
-            wait([future for future in futures if not future.cancel()])
+            self._pool = None
+            _end(pool)
             raise
-        return result
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._process != os.getpid():  # no thread survives a fork
+            self._pool, self._process = _pool(max(processors(), self._asked or 1)), os.getpid()
+        return self._pool
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="chainrule")
+
+
+def _end(pool: ThreadPoolExecutor) -> None:
+    """Wait for all calls, also for those that came without a future: their memory goes next."""
+    ended = False
+    while not ended:
+        with contextlib.suppress(KeyboardInterrupt):
+            pool.shutdown(wait=True, cancel_futures=True)
+            ended = True
 
 
 def processors() -> int:

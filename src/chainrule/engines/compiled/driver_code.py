@@ -34,9 +34,9 @@ FIELDS = (
 | swaps | slot, slot |
 """
 
-MEETING = ("come", "round", "stopped")
-"""What threads share: how many have come, how often all had, and whether to go on. Each lies on
-a line of the cache to itself."""
+MEETING = ("come", "round", "stopped", "done")
+"""What threads share: how many have come, how often all had, whether to go on, and how many steps
+are done. Each lies on a line of the cache to itself."""
 
 LINE = 8
 """64-bit numbers on a line of the cache."""
@@ -48,10 +48,10 @@ DIVERGED, ABANDONED = 1, 2
 def write_driver(module: ir.Module, name: str) -> None:
     """For each batch: the phases, and then its outputs, a check, and the new state taken over.
 
-    All threads run it, each doing its share. Returns how many steps were done: fewer than there
-    are where the watched value is not finite.
+    All threads run it, each doing its share. Fewer steps are done than there are where the watched
+    value is not finite.
     """
-    _Driver(ir.Function(module, ir.FunctionType(I64, [LONGS]), name))
+    _Driver(ir.Function(module, ir.FunctionType(ir.VoidType(), [LONGS]), name))
 
 
 class _Driver:
@@ -69,7 +69,7 @@ class _Driver:
             b.store(b.add(b.load(self.done), integer(1)), self.done)
         b.branch(self.ended)
         b.position_at_end(self.ended)
-        b.ret(b.load(self.done))
+        b.ret_void()
 
     def _step(self, start: Any) -> None:
         b, f, step = self.b, self.f, self.b.load(self.done)
@@ -134,6 +134,7 @@ class _Driver:
             held, fresh = b.load(old), b.load(new)
             b.store(fresh, old)
             b.store(held, new)
+        b.store(b.add(step, integer(1)), self._shared("done"))
 
     def _put_out(self, step: Any, start: Any, rows: Any) -> None:
         b, f = self.b, self.f

@@ -1,5 +1,7 @@
 """The compiled engine: state in native memory, programs as machine code."""
 
+import threading
+
 import numpy as np
 
 from ...graph import shape as shapes
@@ -19,26 +21,30 @@ class CompiledEngine:
         self._crew = Crew(threads)
         self._memory = Memory()
         self._programs: dict[Program, NativeProgram] = {}
+        self._lock = threading.RLock()  # programs have buffers, which one run has to itself
 
     def read(self, leaf: Tensor) -> Array:
         """A copy of the value of a state leaf."""
-        values = elements(self._memory.arrays[leaf], space_of(leaf), 0)
-        return values.reshape(shapes.resolve(leaf.shape, None)).copy()
+        with self._lock:
+            values = elements(self._memory.arrays[leaf], space_of(leaf), 0)
+            return values.reshape(shapes.resolve(leaf.shape, None)).copy()
 
     def write(self, leaf: Tensor, value: Array) -> None:
         """Set the value of a state leaf, rounded to float32."""
         space, arrays = space_of(leaf), self._memory.arrays
-        if leaf not in arrays:
-            arrays[leaf] = allocate(space, 0)
-        held = elements(arrays[leaf], space, 0)
-        held[:] = np.asarray(value, np.float32).reshape(held.shape)
-        self._memory.changes += 1
+        with self._lock:
+            if leaf not in arrays:
+                arrays[leaf] = allocate(space, 0)
+            held = elements(arrays[leaf], space, 0)
+            held[:] = np.asarray(value, np.float32).reshape(held.shape)
+            self._memory.changes += 1
 
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
-        if program not in self._programs:
-            self._programs[program] = NativeProgram(program)
-        return self._programs[program].run(self._memory, feed, self._crew)
+        with self._lock:
+            if program not in self._programs:
+                self._programs[program] = NativeProgram(program)
+            return self._programs[program].run(self._memory, feed, self._crew)
 
     def use_threads(self, threads: int | None) -> None:
         """Share the work among that many threads; None: as many as it is worth."""

@@ -17,6 +17,7 @@ def updated_in_place(lowered: Lowered, schedule: Schedule, watched: Buffer | Non
     """
     order = list(_places(schedule))
     made = {b.slot: place for place, kernel in order for b in written(kernel)}
+    turned = {b.slot for _, kernel in order for b in written(kernel) if isinstance(kernel, Turn)}
     begins = -1 if watched is None else made[watched.slot][0]
     shown = {buffer.slot for buffer in lowered.outputs}
     found = set()
@@ -25,6 +26,8 @@ def updated_in_place(lowered: Lowered, schedule: Schedule, watched: Buffer | Non
         phase, chain, _ = made[new.slot]
         readers = [(place, k) for place, k in order if old.slot in {b.slot for b in k.reads}]
         free = old.slot not in shown and phase > begins and chain is not None
+        if new.slot in turned:  # it fills columns, of which others may still need the rows
+            free = free and all(place[0] < phase for place, _ in readers)
         if free and all(_is_before(made[new.slot], new, place, k, old) for place, k in readers):
             found.add(leaf)
     return found

@@ -195,7 +195,15 @@ class _LoopCode:
         b = self.b
         table, stride, _ = self.loads[_table(node)]
         index, _, _ = self.loads[source_of(node.inputs[1])]
-        at = self._row_number(index, row, self.last_row[node])
+        last = self.last_row[node]
+        if self.is_line:  # of single columns: each lane has a row of its own
+            values = ir.Constant(self.e.floats, ir.Undefined)
+            for lane in range(self.lanes):
+                at = self._row_number(index, b.add(column, integer(lane)), last)
+                value = load_at(b, table, b.mul(at, stride))
+                values = b.insert_element(values, value, ir.Constant(I32, lane))
+            return values
+        at = self._row_number(index, row, last)
         return load_vector(b, table, b.add(b.mul(at, stride), column), self.e.floats)
 
     def _row_number(self, pointer: Any, row: Any, last: Any) -> Any:
@@ -238,7 +246,7 @@ class _LoopCode:
             store_vector(self.b, neutral, pointer, i)
 
     def _combine(self, sink: Sink) -> Callable[[Any, Any], Any]:
-        return self.b.fadd if sink.action in ("sum", "scatter") else self.e.maximum
+        return self.b.fadd if sink.action == "sum" else self.e.maximum
 
     def _put(
         self, sink: Sink, pointer: Any, stride: Any, value: Any, row: Any, column: Any, mask: Any
@@ -256,14 +264,12 @@ class _LoopCode:
             return
         if mask is not None:
             value = b.select(mask, value, self.e.number(NEUTRAL.get(sink.action, 0.0)))
-        if sink.over == "nothing" or sink.over == "rows":
-            at = column
+        if sink.action == "scatter":
+            self._scatter(sink, pointer, stride, value, row, column)
+        elif sink.over == "nothing" or sink.over == "rows":
             pointer = self.parts.get(sink, pointer)
-            if sink.action == "scatter":
-                number = self._row_number(self.indexes[sink], row, self.last_row[sink])
-                at = b.add(b.mul(number, stride), column)
-            old = load_vector(b, pointer, at, self.e.floats)
-            store_vector(b, self._combine(sink)(old, value), pointer, at)
+            old = load_vector(b, pointer, column, self.e.floats)
+            store_vector(b, self._combine(sink)(old, value), pointer, column)
         elif sink.action == "argmax":
             best, where = self.sums[sink]
             first = splat(b, b.trunc(column, I32), self.lanes)
@@ -273,6 +279,21 @@ class _LoopCode:
         else:
             (place,) = self.sums[sink]
             b.store(self._combine(sink)(b.load(place), value), place)
+
+    def _scatter(
+        self, sink: Sink, pointer: Any, stride: Any, value: Any, row: Any, column: Any
+    ) -> None:
+        """Add to the rows of a table, whose numbers may be the same."""
+        b, index, last = self.b, self.indexes[sink], self.last_row[sink]
+        if self.is_line:  # of single columns: one lane after the other
+            for lane in range(self.lanes):
+                at = b.mul(self._row_number(index, b.add(column, integer(lane)), last), stride)
+                own = b.extract_element(value, ir.Constant(I32, lane))
+                b.store(b.fadd(load_at(b, pointer, at), own), b.gep(pointer, [at]))
+            return
+        at = b.add(b.mul(self._row_number(index, row, last), stride), column)
+        old = load_vector(b, pointer, at, self.e.floats)
+        store_vector(b, b.fadd(old, value), pointer, at)
 
     def _finish(self, sink: Sink, place: Any) -> None:
         """All lanes in one."""

@@ -45,17 +45,21 @@ def grain(rows: int) -> int:
     return tile * max(1, math.ceil(rows / (tile * MOST_GRAINS)))
 
 
-def stride(columns: int) -> int:
-    """The distance of rows: whole vectors, and not a multiple of a page; 1 for a single column."""
+def stride(columns: Length, batch: int = 0) -> int:
+    """The distance of rows: whole vectors, and not a multiple of a page; 1 for a single column.
+
+    Only for what is a single column by its type: code that is for N columns stores whole vectors,
+    and a batch of 1 must have room for them.
+    """
     if columns == 1:
         return 1
-    padded = math.ceil(columns / host().lanes) * host().lanes
+    padded = math.ceil(length(columns, batch) / host().lanes) * host().lanes
     return padded + host().lanes if padded * 4 % PAGE == 0 else padded
 
 
 def allocate(space: Space, batch: int) -> Array:
     """Zeros for a space, from the start of a cache line; a last vector may reach past the end."""
-    size = length(space.rows, batch) * stride(length(space.columns, batch)) + host().lanes
+    size = length(space.rows, batch) * stride(space.columns, batch) + host().lanes
     spare = CACHE_LINE // 4
     memory = np.zeros(size + spare, np.float32)
     start = -memory.ctypes.data % CACHE_LINE // 4
@@ -65,5 +69,5 @@ def allocate(space: Space, batch: int) -> Array:
 def elements(memory: Array, space: Space, batch: int) -> Array:
     """The rows and columns of a space as a view of its memory."""
     rows, columns = length(space.rows, batch), length(space.columns, batch)
-    step = stride(columns)
+    step = stride(space.columns, batch)
     return memory[: rows * step].reshape(rows, step)[:, :columns]

@@ -57,7 +57,8 @@ class Code:
 def _key(texts: Sequence[str]) -> str:
     """What the machine code depends on: the text, the processor, and LLVM with its passes."""
     version = ".".join(map(str, llvm.llvm_version_info))
-    parts = [*texts, llvm.get_host_cpu_name(), _features(), version, llvmlite.__version__, FORMAT]
+    machine = [llvm.get_process_triple(), llvm.get_host_cpu_name(), _features()]
+    parts = [*texts, *machine, version, llvmlite.__version__, FORMAT]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -10,13 +10,12 @@ import numpy as np
 from ...graph import shape as shapes
 from ...graph.leaves import STATE_OPS, input_op
 from ...graph.shape import Free, N
-from ...graph.tensor import Array, constant_op
+from ...graph.tensor import Array, DType, constant_op
 from ..program import Feed, Outputs, Program
 from .assemble import address
 from .call import CONTEXT
 from .compiled_program import compiled_program
 from .crew import Crew
-from .gather_code import SOURCES
 from .kernels import (
     Buffer,
     Gather,
@@ -74,11 +73,11 @@ class NativeProgram:
         self.scalars = [name for name in names if names[name].shape == ()]
         self.matrices = [name for name in names if names[name].shape != ()]
         self.work = sum(map(work_a_row, self.kernels))
-        self.batch = 0
+        self.batch = -1
         self.seen = -1  # the memory as this program left it
         self.arrays: dict[int, Array] = {}  # by slot
         self.numbers: list[Array] = []  # by kernel
-        self.data: dict[int, Array] = {}  # by kernel
+        self.data: dict[int, tuple[Array, Array]] = {}  # by kernel: as given, as gathered from
         self.request = Request()
         self.slots = self.calls = np.zeros(0, np.int64)
 
@@ -111,8 +110,11 @@ class NativeProgram:
             n_keys=keys.shape[1],
         )
         brief = self.work * feed.rows < BRIEF_WORK
-        done = self.request.run(crew, crew.size_for(self.work * batch), brief)
-        self._give_state(memory, done)
+        try:
+            self.request.run(crew, crew.size_for(self.work * batch), brief)
+        finally:  # also where a signal's handler raises: the steps are made
+            done = self.request.done
+            self._give_state(memory, done)
         outputs = {name: values[:done, i] for i, name in enumerate(self.scalars)}
         for name, array in found.items():
             outputs[name] = self._shaped(name, array[: done * batch])
@@ -145,8 +147,9 @@ class NativeProgram:
         for i, kernel in enumerate(self.kernels):
             if isinstance(kernel, Gather):
                 data = feed.data[self.inputs[kernel.into.slot]]
-                if self.data.get(i) is not data:
-                    self.data[i] = source = _gatherable(data)
+                if i not in self.data or self.data[i][0] is not data:
+                    source = _gatherable(data, kernel.into.dtype)
+                    self.data[i] = data, source
                     self.calls[i, 0] = address(source.dtype.name)
                     self.numbers[i][0] = source.ctypes.data
 
@@ -165,8 +168,8 @@ class NativeProgram:
 
     def _form(self, buffer: Buffer) -> tuple[int, int]:
         """The stride and the columns of a buffer."""
-        columns = length(buffer.space.columns, self.batch)
-        return stride(columns), columns
+        columns = buffer.space.columns
+        return stride(columns, self.batch), length(columns, self.batch)
 
     def _empty(self, name: str, rows: int) -> Array:
         return np.zeros((rows, self._form(self.shown[name])[1]), np.float32)
@@ -265,7 +268,7 @@ class NativeProgram:
         buffers = {b.slot: b for kernel in chain.kernels for b in touched(kernel)}
         of_rows = [walked(b.space) for b in buffers.values()]
         size = sum(
-            4 if space.rows == 1 else 4 * stride(length(space.columns, self.batch))
+            4 if space.rows == 1 else 4 * stride(space.columns, self.batch)
             for space in of_rows
             if chain.length in (space.rows, space.columns if space.rows == 1 else None)
         )
@@ -291,8 +294,8 @@ def work_a_row(kernel: Kernel) -> float:
     return 0.0
 
 
-def _gatherable(data: Array) -> Array:
-    """Data of a type that the driver can gather from."""
-    if data.dtype.name in SOURCES:
-        return np.ascontiguousarray(data)
-    return np.ascontiguousarray(data, np.float32 if data.dtype.kind == "f" else np.int64)
+def _gatherable(data: Array, dtype: DType) -> Array:
+    """Data of a type that the driver can gather from: bytes may stay bytes until then."""
+    if dtype != "float":
+        return np.ascontiguousarray(data, np.int64)
+    return np.ascontiguousarray(data, np.uint8 if data.dtype == np.uint8 else np.float32)

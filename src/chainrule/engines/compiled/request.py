@@ -13,8 +13,8 @@ from .assemble import address
 from .crew import Crew
 from .driver_code import ABANDONED, FIELDS, LINE, MEETING
 
-DRIVER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
-BRIEF = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+DRIVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+BRIEF = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
 """The same with Python's lock held: to give it away and wait for it costs more than a short run."""
 PLACES = {name: i for i, name in enumerate(FIELDS)}
 
@@ -37,8 +37,13 @@ class Request:
             else:
                 self._fields[PLACES[name]] = value
 
-    def run(self, crew: Crew, threads: int, brief: bool) -> int:
-        """Call the driver in that many threads; how many steps it did."""
+    @property
+    def done(self) -> int:
+        """How many steps the last run did, whatever became of it."""
+        return int(self._held["meeting"][LINE * MEETING.index("done")])
+
+    def run(self, crew: Crew, threads: int, brief: bool) -> None:
+        """Call the driver in that many threads."""
         meeting = np.zeros(LINE * (len(MEETING) + 1), np.int64)
         meeting = meeting[-meeting.ctypes.data % (8 * LINE) // 8 :]
         self.set(meeting=meeting, threads=threads)
@@ -51,7 +56,7 @@ class Request:
             meeting[LINE * MEETING.index("stopped")] = ABANDONED
 
         calls = [functools.partial(call, start + i * step) for i in range(threads)]
-        return crew.run(calls, abandon)
+        crew.run(calls, abandon)
 
 
 def entries(rows: Sequence[tuple[int, ...]], width: int) -> Array:

@@ -24,6 +24,7 @@ from .kernels import (
     Product,
     Sink,
     Space,
+    Turn,
     reduces_across,
     shared_along,
     source_of,
@@ -34,6 +35,10 @@ from .memory import stride
 SMALL = 1024
 """Elements of a product over the batch that is taken in grains, while its operands are in the
 cache; the parts of a larger one would cost more than to read the operands again."""
+
+
+UNSHARED = 0
+"""In the place of a length: no thread has whole rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +100,7 @@ class _Scheduling:
     def __init__(self, buffers: Sequence[Buffer]) -> None:
         self.buffers = list(buffers)
         self.phases: list[Phase] = []
-        self.made: dict[int, tuple[int, Dim | None]] = {}  # slot → phase, shared along
+        self.made: dict[int, tuple[int, Dim | None]] = {}  # slot → phase, whose rows a thread has
 
     def add(self, kernel: Kernel) -> None:
         """Put a kernel where it can run first."""
@@ -109,7 +114,8 @@ class _Scheduling:
                 number = max(number, made + waits)
         while len(self.phases) <= number:
             self.phases.append(Phase())
-        self.made |= {buffer.slot: (number, along) for buffer in written(kernel)}
+        rows = along if fills_own_rows(kernel) else UNSHARED
+        self.made |= {buffer.slot: (number, rows) for buffer in written(kernel)}
         phase = self.phases[number]
         if along is None:
             phase.alone.append(kernel)
@@ -172,6 +178,11 @@ def written(kernel: Kernel) -> list[Buffer]:
 def touched(kernel: Kernel) -> list[Buffer]:
     """The buffers that a kernel reads or fills."""
     return [*kernel.reads, *written(kernel)]
+
+
+def fills_own_rows(kernel: Kernel) -> bool:
+    """Whether a kernel, for some rows, fills just those rows: a turn fills columns."""
+    return not isinstance(kernel, Turn)
 
 
 def reads_own_rows(kernel: Kernel, buffer: Buffer) -> bool:

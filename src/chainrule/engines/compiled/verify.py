@@ -8,7 +8,7 @@ from ...graph.leaves import input_op
 from ...graph.tensor import Tensor
 from .kernels import Kernel, shared_along
 from .lower import Lowered
-from .schedule import Schedule, reads_own_rows, written
+from .schedule import Schedule, fills_own_rows, reads_own_rows, written
 
 
 class CompilerError(AssertionError):
@@ -43,7 +43,7 @@ def phases(lowered: Lowered, schedule: Schedule) -> None:
         raise CompilerError(f"{extra} kernels were added for {parts} parts of sums")
     filled = {b.slot for leaf, b in lowered.leaves.items() if leaf.op is not input_op}
     for phase in schedule.phases:
-        now = set()
+        now: set[int] = set()
         for chain in phase.chains:
             own: set[int] = set()
             for kernel in chain.kernels:
@@ -51,7 +51,7 @@ def phases(lowered: Lowered, schedule: Schedule) -> None:
                     raise CompilerError(f"{kernel} along {chain.length}")
                 mine = {b.slot for b in kernel.reads if reads_own_rows(kernel, b)}
                 _reads(kernel, filled | (own & mine))
-                _fills(kernel, own)
+                _fills(kernel, own if fills_own_rows(kernel) else now)
             now |= own
         filled |= now
         for kernel in phase.alone:
