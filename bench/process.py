@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +20,10 @@ from .workloads import Workload
 
 CACHES = ("CHAINRULE_CACHE", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR")
 """Variables that name folders of compiled code, so that each can be empty at first."""
+
+
+REST = 0.3
+"""Seconds: OpenMP's threads look for work that long before they sleep."""
 
 
 class Failed(Exception):
@@ -71,13 +76,14 @@ class Process:
             raise Failed(_error(self.complaints.read()) or f"status {self.process.returncode}")
         return dict(json.loads(line))
 
-    def epoch(self) -> None:
-        """Train for one more epoch."""
+    def turn(self) -> None:
+        """Train for some epochs, once the threads of whoever was before have come to rest."""
         assert self.process.stdin is not None
+        time.sleep(REST)
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         answer = self._answer()
-        self.seconds.append(answer["seconds"])
+        self.seconds += answer["seconds"]
         self.megabytes = answer["megabytes"]
 
     def end(self) -> None:

@@ -17,8 +17,8 @@ from .workloads import WORKLOADS, Workload
 
 BATCHES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
-WORK = 2e11
-"""Operations an epoch: seconds, so that starting it does not count."""
+WORK = 3e10
+"""Operations an epoch: a fifth of a second, so that starting it does not count."""
 
 
 def sized(batch: int, width: int) -> Workload:
@@ -27,20 +27,20 @@ def sized(batch: int, width: int) -> Workload:
     return replace(w, rows=batch * min(2_000, max(3, round(WORK / w.operations))))
 
 
-def microseconds(w: Workload, who: str, epochs: int) -> float:
+def microseconds(w: Workload, who: str, turns: int) -> float:
     """The median time of a step."""
     with kept(w) as folder:
         process = Process(who, w, folder)
-        for _ in range(epochs):
-            process.epoch()
+        for _ in range(turns):
+            process.turn()
         process.end()
     return statistics.median(process.seconds) / w.steps * 1e6
 
 
 @click.command()
-@click.option("--epochs", default=3, show_default=True)
+@click.option("--turns", default=3, show_default=True)
 @click.option("--who", default="chainrule", show_default=True, type=click.Choice(list(CONTESTANTS)))
-def main(epochs: int, who: str) -> None:
+def main(turns: int, who: str) -> None:
     """Time steps over a range of batches and of widths."""
     console, peak = Console(highlight=False), gflops()
     cores = 1 if CONTESTANTS[who].threads == 1 else 2
@@ -54,7 +54,7 @@ def main(epochs: int, who: str) -> None:
         before: tuple[float, float] | None = None
         for batch, width in sizes:
             w = sized(batch, width)
-            us = microseconds(w, who, epochs)
+            us = microseconds(w, who, turns)
             speed = w.operations / us / 1e3
             grew = (us / before[0], w.operations / before[1]) if before else None
             before = us, w.operations

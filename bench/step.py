@@ -1,7 +1,8 @@
 """`python -m bench.step`: what a training step costs, beside the peers, in one run.
 
-Each contestant has a process of its own; epochs are taken in turn, so that a noisy machine is noisy
-for all, and the median counts. Peers that are not installed are left out: `pip install torch jax`.
+Each contestant has a process of its own; they take turns, so that a noisy machine is noisy for all,
+and the median of all epochs counts. Peers that are not installed are left out: `pip install torch
+jax`.
 """
 
 import json
@@ -33,16 +34,16 @@ def start(console: Console, names: list[str], w: Workload, folder: Path) -> dict
     return able
 
 
-def measure(console: Console, w: Workload, epochs: int, names: list[str]) -> dict[str, Figures]:
+def measure(console: Console, w: Workload, turns: int, names: list[str]) -> dict[str, Figures]:
     """For each contestant: µs a step, seconds to the end of the first epoch, memory."""
     with kept(w) as folder:
         cold = start(console, names, w, folder)
         for process in cold.values():
             process.end()
         warm = start(console, list(cold), w, folder)
-        for _ in range(epochs):
+        for _ in range(turns):
             for process in warm.values():
-                process.epoch()
+                process.turn()
         for process in warm.values():
             process.end()
     return {
@@ -91,10 +92,10 @@ def show(console: Console, w: Workload, found: dict[str, Figures], peak: float) 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(WORKLOADS)))
-@click.option("--epochs", default=7, show_default=True, help="Timed, after one that is not.")
+@click.option("--turns", default=5, show_default=True, help="Of a third of a second or an epoch.")
 @click.option("--only", multiple=True, help="Contestants whose name has this word.")
 @click.option("--json", "as_json", is_flag=True)
-def main(names: tuple[str, ...], epochs: int, only: tuple[str, ...], as_json: bool) -> None:
+def main(names: tuple[str, ...], turns: int, only: tuple[str, ...], as_json: bool) -> None:
     """Time the workloads NAMES, by default all of them.
 
     A column of the tables that needs a word: "of peak" is the share of what one core, or two where
@@ -110,7 +111,7 @@ def main(names: tuple[str, ...], epochs: int, only: tuple[str, ...], as_json: bo
     peak, results = gflops(), {}
     console.print(f"peak of a core, on registers alone: {peak:.1f} GFLOP/s")
     for name in names or WORKLOADS:
-        found = measure(console, WORKLOADS[name], epochs, able)
+        found = measure(console, WORKLOADS[name], turns, able)
         show(console, WORKLOADS[name], found, peak)
         ratios = compare(found) if any(who in OURS for who in found) else {}
         for peer, ratio in ratios.items():
