@@ -43,7 +43,7 @@ def microseconds(w: Workload, who: str, turns: int) -> float:
 def main(turns: int, who: str) -> None:
     """Time steps over a range of batches and of widths."""
     console, peak = Console(highlight=False), gflops()
-    cores = 1 if CONTESTANTS[who].threads == 1 else 2
+    cores = CONTESTANTS[who].cores
     for title, sizes in (
         ("batch", [(batch, 256) for batch in BATCHES]),
         ("width", [(256, width) for width in WIDTHS]),

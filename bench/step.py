@@ -75,14 +75,13 @@ def show(console: Console, w: Workload, found: dict[str, Figures], peak: float) 
         table.add_column(column, justify="right")
     for who, row in found.items():
         speed = w.operations / row["us"] / 1e3
-        cores = 1 if CONTESTANTS[who].threads == 1 else 2
         table.add_row(
             who,
             f"{row['us']:,.1f}",
             f"{row['least_us']:,.0f} … {row['most_us']:,.0f}",
             f"{row['us'] / best:.2f}",
             f"{speed:,.1f}",
-            f"{speed / (peak * cores):.0%}",
+            f"{speed / (peak * CONTESTANTS[who].cores):.0%}",
             f"{row['first_cold']:.2f}",
             f"{row['first_warm']:.2f}",
             f"{row['megabytes']:.0f}",

@@ -12,7 +12,7 @@ import pytest
 from test_data import write_folder
 
 import chainrule as cr
-from chainrule.cli.main import status
+from chainrule.cli.main import main, status
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_ctrl_c_keeps_the_model_and_says_so(tmp_path, number):
     child.send_signal(number)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 1
-    assert "interrupted in epoch" in err
+    assert re.search(r"interrupted (in|after) epoch \d+", err)
     assert "Traceback" not in err
     assert "model: digits.safetensors" in out
     assert cr.load(tmp_path / "digits.safetensors").history.epochs >= 3
@@ -214,8 +214,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
 def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
-    assert "train" in out
-    assert "inspect" in out
+    assert all(f"\n  {name} " in out for name in main.commands)
     assert run("train", "--help")[0] == 0
     assert run("--version")[1].startswith("chainrule, version ")
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_layers import LAYER_EXAMPLES
 
 import chainrule as cr
 from chainrule import nn, optim
@@ -269,6 +270,29 @@ OPTIMIZERS = [
 ]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [make for examples in LAYER_EXAMPLES.values() for make in examples],
+    ids=[kind.__name__ for kind, examples in LAYER_EXAMPLES.items() for _ in examples],
+)
+def test_layers(make):
+    """Of every class, in training and in evaluation, with the gradient of all parameters."""
+    layer, x = make(6), cr.batch(6)
+    seed, step = (cr.scalar(0, name=name, dtype="int") for name in ("seed", "step"))
+    context = nn.Training(seed, step)
+    y = layer(x, context)
+    parameters = [leaf for leaf in layer.leaves().values() if leaf.op.name == "parameter"]
+    gradients = cr.grad((y * y).mean(), parameters)
+    updates = context.updates | {
+        W: W - 0.1 * dW for W, dW in zip(parameters, gradients, strict=True)
+    }
+    data = {x: np.random.default_rng(0).normal(size=(21, 6)).astype(np.float32)}
+    assert_same(
+        both({"y": y, "evaluated": layer(x)}, data, updates, nn.initial_values(layer, 0),
+             scalars={seed: 5, step: np.arange(3)}), 1e-4,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda kind: kind.__name__)
 def test_optimizers_with_all_there_is_around_them(optimizer):
     # No bias before batch norm: its gradient is rounding noise, which Adam would magnify.
@@ -425,6 +449,15 @@ def test_random_graphs(graph, n, seed, one_by_one):
         patch.setattr(native_program, "CACHE", 1)
         patch.setattr(native_program, "FEWEST_ROWS", 1)
         assert_same(both(outputs, data, updates, state, batch_size, threads=3), 2e-3)
+
+
+def test_a_deep_graph_of_numbers_is_no_deep_recursion():
+    """Each of 2,000 nodes is looked at once, though 2²⁰⁰⁰ paths lead through them."""
+    number = x = cr.scalar(1.0, name="number")
+    for _ in range(2_000):
+        x = x * x
+    batch = cr.batch(2)
+    assert_same(both({"y": batch / x}, {batch: np.ones((3, 2), np.float32)}, scalars={number: 1.0}))
 
 
 @settings(max_examples=40, deadline=None)

@@ -427,7 +427,7 @@ def test_weighting_a_row_is_repeating_it(make, target):
 
     def step(X, t, weight):
         given = inputs(3, 2 if t.ndim == 2 else None, weight is not None)
-        recipe = Recipe(model, make(2), optim.SGD(lr=1.0), None, None, [])
+        recipe = Recipe(model, make(2), optim.SGD(lr=1.0), optim.Coupled(), None, [])
         program = training_program(recipe, given)
         values = (
             start

@@ -201,6 +201,7 @@ def test_ctrl_c_leaves_a_usable_model_and_says_so(monkeypatch):
 
 def test_ctrl_c_while_validating_is_answered_there(monkeypatch):
     X, y = rows(90)
+    monkeypatch.setattr("chainrule.training.session.ROWS_AT_ONCE", 10)
     t = trainer()
     scores, run = t.session.scores, []
 
@@ -215,7 +216,7 @@ def test_ctrl_c_while_validating_is_answered_there(monkeypatch):
         history = t.fit(X, y, epochs=9, validation_data=(X, y), early_stopping=stopping)
     assert run == [{}]
     assert history.epochs == 1
-    assert "val_loss" not in history
+    assert np.isnan(history["val_loss"]).all()
 
 
 def test_sample_weights_are_repeated_rows():
@@ -431,3 +432,16 @@ def test_class_weights_weigh_rows():
     assert "class_weight=(1.0, 2.0, 0.5)" in repr(loss)
     with pytest.raises(cr.InputError, match="class_weight has 2 weights, but there are 3 classes"):
         trainer(loss=nn.SoftmaxCrossEntropy(class_weight=[1, 2])).fit(X, y)
+
+
+def test_missing_targets_are_told():
+    with pytest.raises(cr.InputError, match="y is missing: the targets of the rows in X"):
+        trainer().fit(rows()[0])
+
+
+@pytest.mark.parametrize("roles", ["weight", ("weights",), None])
+def test_a_decay_of_nothing_is_refused(roles):
+    with pytest.raises(cr.InputError, match=r"roles is .*, expected some of 'weight', 'bias'"):
+        optim.Coupled(0.1, roles=roles)
+    with pytest.raises(cr.InputError, match="role is 'wieght', expected 'weight' or 'bias'"):
+        cr.parameter(1.0, role="wieght")

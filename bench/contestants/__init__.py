@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from bench.workloads import Workload
+from chainrule.engines.compiled.crew import processors
 
 Epoch = Callable[[], object]
 
@@ -24,6 +25,11 @@ class Contestant:
     threads: int | None
     needs: str = "numpy"
     function: str = "epoch"
+
+    @property
+    def cores(self) -> int:
+        """How many processors it may take."""
+        return min(self.threads or processors(), processors())
 
     @property
     def installed(self) -> bool:

@@ -49,7 +49,6 @@ Rate = Annotated[Scheduled, Interval("[0, inf)")]
 Strength = Annotated[Scheduled, Interval("[0, inf)")]
 Finite = Annotated[float, Interval("(-inf, inf)")]
 Count = Annotated[int, Interval("[1, 2147483647]")]
-CountFromZero = Annotated[int, Interval("[0, inf)")]
 Seed = Annotated[int, Interval("[0, 4294967295]")]
 
 

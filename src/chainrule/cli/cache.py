@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ..engines.compiled import cache as code_cache
+from ..files import named
 from .options import common, print_json
 
 
@@ -19,7 +20,8 @@ def cache(clear: bool, as_json: bool, **_: Any) -> None:
     size = sum(file.stat().st_size for file in files)
     if clear:
         for file in files:
-            file.unlink(missing_ok=True)
+            with named("remove", file):
+                file.unlink(missing_ok=True)
     if as_json:
         folder = str(code_cache.folder())
         print_json({"folder": folder, "files": len(files), "bytes": size, "cleared": clear})

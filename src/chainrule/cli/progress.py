@@ -53,7 +53,7 @@ class EpochTable:
         )
 
     def epoch(self, trainer: trainer.Trainer, row: dict[str, float]) -> None:
-        """Print an epoch's row; a column has 4 digits, and a share of right answers 4 decimals."""
+        """Print an epoch's row, with 4 decimals."""
         if not self._columns:
             self._columns = list(row)
             names = "".join(f"{name.replace('_', ' '):>{WIDTH + 3}}" for name in row)

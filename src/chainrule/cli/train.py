@@ -162,7 +162,7 @@ def train(
                 raise
             trainer.save(out)
             raise TrainingError(f"{error}; they are in {out}") from None
-        interrupted = history.stopped.startswith("interrupted")
+        interrupted = history.interrupted
         if interrupted and resume is None and history.epochs == 0:
             raise TrainingError("interrupted before the first epoch ended: nothing is written")
         if history.stopped:
@@ -248,7 +248,7 @@ def _resumed(context: click.Context, path: str, data: Dataset) -> Trainer:
         raise InputError(
             f"{path}: a model for {trainer.features} features, but {data.name} has {features}"
         )
-    if trainer.outputs < data.classes:
+    if trainer.outputs is None or trainer.outputs < data.classes:
         raise InputError(
             f"{path}: a model for {trainer.outputs} classes, but {data.name} has {data.classes}"
         )

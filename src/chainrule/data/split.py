@@ -16,7 +16,7 @@ class Split:
     y: Array
 
 
-def held_out(rows: int, fraction: float) -> int:
+def rows_held_out(rows: int, fraction: float) -> int:
     """How many of so many rows are held out."""
     return round(rows * fraction)
 
@@ -26,7 +26,7 @@ def hold_out(rows: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     from sklearn.model_selection import train_test_split
 
     _, counts = np.unique(rows.y, return_counts=True, axis=0)
-    held = held_out(len(rows.y), fraction)
+    held = rows_held_out(len(rows.y), fraction)
     if not 0 < held < len(rows.y):
         raise InputError(
             f"a share of {fraction} of {len(rows.y)} rows is {held}: expected a row or more on "

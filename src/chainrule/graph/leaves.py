@@ -44,6 +44,7 @@ def parameter(
     >>> parameter([1.0, 2.0], name="b", role="bias")
     <Tensor parameter 'b' [2] float>
     """
+    check("parameter: role", role, Role)
     return _state_leaf(parameter_op, value, shape, name, role=role)
 
 

@@ -162,7 +162,7 @@ TINY = 1e-30
 class MeanSquaredError(Loss):
     """(y − t)², mean over columns; Y and T are [N, K].
 
-    The book has ½·Σ over the columns; this is the mean, as elsewhere: the rate means the same.
+    The book has ½·Σ over the columns; this is the mean, as in the other losses here and elsewhere.
 
     Source: "Deep Learning from Scratch", section 4.2.1.
     """

@@ -1,6 +1,9 @@
 """Weight decay: what pulls weights towards 0."""
 
-from ..graph.leaves import scalar
+from typing import get_args
+
+from ..errors import InputError
+from ..graph.leaves import Role, scalar
 from ..graph.tensor import Tensor
 from ..limits import Strength
 from ..spec import Spec
@@ -17,6 +20,13 @@ class Decay(Spec):
     roles: tuple[str, ...] = ("weight",)
 
     def setup(self) -> None:
+        known = get_args(Role)
+        fits = isinstance(self.roles, list | tuple) and all(role in known for role in self.roles)
+        if not fits:
+            expected = ", ".join(map(repr, known))
+            raise InputError(
+                f"{type(self).__name__}: roles is {self.roles!r}, expected some of {expected}"
+            )
         self.roles = tuple(self.roles)
         self.strength_scalar = scalar(self.strength, name="weight_decay")
 

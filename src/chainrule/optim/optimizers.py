@@ -2,8 +2,8 @@
 
 `slots` names what an optimizer remembers for each parameter, from 0 on. `update` is given the
 parameter, its gradient, the number t of the step (from 1) and the slots, and returns the new
-parameter and the new slots. The fields arrive in `update` as run-time scalars of the graph, so a
-schedule or another value of any of them needs no new graph.
+parameter and the new slots. The fields arrive in `update` as run-time scalars of the graph, so
+another value of any of them, or a schedule for the rate, compiles nothing new.
 """
 
 from typing import ClassVar, Self

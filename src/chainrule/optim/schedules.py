@@ -1,8 +1,9 @@
 """Schedules: a rate as a function of time, which is counted in epochs and runs on within them.
 
-Anything that takes a number takes a function (epoch, epochs in all) → number in its place. `epoch`
-is 0 at the first step, and 2.5 in the middle of the third epoch. The epochs in all are those done
-when this fit ends, so training that is interrupted and resumed follows the same curve.
+A rate, the strength of a decay and the ratio of a dropout may be a function of (epoch, epochs in
+all). `epoch` is 0 at the first step, and 2.5 in the middle of the third epoch. The epochs in all
+are those done when this fit ends, or its `horizon`, so training that is interrupted and resumed
+follows the same curve.
 """
 
 import math

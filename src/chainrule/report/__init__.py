@@ -1,1 +1,1 @@
-"""A study as one page: HTML with pictures in it, read without a network."""
+"""A study, or a model file, as one HTML page."""

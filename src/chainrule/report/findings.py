@@ -22,6 +22,7 @@ from ..search.noise import flattery
 from ..search.space import Value
 from ..search.study import APPLICATION, VERSION
 from ..search.trial import Status
+from ..training.metrics import larger_is_better
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ class Findings:
 
     @property
     def larger_is_better(self) -> bool:
-        """As `search.objective` has it."""
-        return self.metric == "accuracy"
+        """Whether a score is better the larger it is."""
+        return larger_is_better(self.metric)
 
     def cost(self, score: float | None) -> float:
         """Smaller is better."""

@@ -1,4 +1,4 @@
-"""Pictures of a search, as SVG that lies in a page and takes the page's colours."""
+"""Pictures of a search or a model, as SVG that lies in a page and takes the page's colours."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..data.split import Split, held_out, hold_out
+from ..data.split import Split, hold_out, rows_held_out
 from ..errors import InputError, TrainingError
 from ..training import arrays
 from ..training.data import Part
+from ..training.metrics import larger_is_better
 from ..training.trainer import Trainer
 from .halving import Score
 from .space import Settings
@@ -109,7 +110,7 @@ class Objective:
     @property
     def larger_is_better(self) -> bool:
         """Whether the metric is better the larger it is."""
-        return self.metric == "accuracy"
+        return larger_is_better(self.metric)
 
     def natural(self, cost: float) -> float:
         """A score as people know it: an accuracy, a loss."""
@@ -118,7 +119,7 @@ class Objective:
     @property
     def validation_rows(self) -> int:
         """How many rows trials are scored on."""
-        return held_out(len(self.rows.y), self.fraction)
+        return rows_held_out(len(self.rows.y), self.fraction)
 
     def parts(self, trainer: Trainer, split: int) -> tuple[Part, Part]:
         """The rows to train on and those to score on, checked once for each kind of trainer."""
@@ -139,7 +140,7 @@ class Objective:
 
 
 def prepared(X: Any, y: Any) -> Split:
-    """Rows as arrays that no trial has to convert again."""
+    """Rows as arrays: of float32, which most trials need not convert again."""
     features = arrays.features(X, "float32")
     targets = arrays.numbers(y, "y")
     if targets.ndim == 0:

@@ -1,8 +1,17 @@
 """Early stopping."""
 
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
 from ..errors import InputError
 from ..limits import Count, NotNegative
 from ..spec import Spec
+from .metrics import larger_is_better
+
+if TYPE_CHECKING:
+    from .session import Session, Snapshot
 
 
 class EarlyStopping(Spec):
@@ -19,8 +28,8 @@ class EarlyStopping(Spec):
 
     def improved(self, value: float, best: float) -> bool:
         """Whether `value` is better than the best so far."""
-        gain = value - best if self.monitor.endswith("accuracy") else best - value
-        return gain > self.min_delta
+        larger = larger_is_better(self.monitor.removeprefix("val_"))
+        return (value - best if larger else best - value) > self.min_delta
 
     def value(self, row: dict[str, float]) -> float:
         """What is monitored, of an epoch."""
@@ -29,3 +38,24 @@ class EarlyStopping(Spec):
             hint = ": give validation_data" if self.monitor.startswith("val_") else ""
             raise InputError(f"EarlyStopping: monitor is {self.monitor!r}, there is {known}{hint}")
         return row[self.monitor]
+
+
+class BestSoFar:
+    """The best epoch by what is monitored, and the state at its end."""
+
+    def __init__(self, stopping: EarlyStopping) -> None:
+        self.stopping = stopping
+        self.epoch, self.value = 0, math.nan
+        self.snapshot: Snapshot | None = None
+
+    @property
+    def monitor(self) -> str:
+        """What is looked at."""
+        return self.stopping.monitor
+
+    def is_over(self, row: dict[str, float], epoch: int, session: Session) -> bool:
+        """Whether it has been long enough since the best one, which may be this."""
+        value = self.stopping.value(row)
+        if self.snapshot is None or self.stopping.improved(value, self.value):
+            self.epoch, self.value, self.snapshot = epoch, value, session.snapshot()
+        return epoch - self.epoch >= self.stopping.patience

@@ -16,6 +16,8 @@ class History(Mapping[str, list[float]]):
         self._columns = {name: list(values) for name, values in (columns or {}).items()}
         self.stopped = stopped
         """Why training ended before its last epoch; empty if it did not."""
+        self.interrupted = False
+        """Whether it was Ctrl-C that ended it."""
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch; a column it lacks, or has for the first time, is NaN elsewhere."""

@@ -15,6 +15,7 @@ class Metric(Spec):
     name: ClassVar[str]
     targets: ClassVar[tuple[Target, ...]] = ("real", "binary")
     """The kinds of targets that it makes sense for."""
+    larger_is_better: ClassVar[bool] = False
 
     def rows(self, Y: Tensor, T: Tensor, target: Target) -> Tensor:
         """What to average, [N], for predictions Y and targets T of that kind."""
@@ -31,6 +32,7 @@ class Accuracy(Metric):
 
     name = "accuracy"
     targets = ("class", "binary")
+    larger_is_better = True
 
     def rows(self, Y: Tensor, T: Tensor, target: Target) -> Tensor:
         if target == "binary":
@@ -62,3 +64,8 @@ class MAE(Metric):
 
 METRICS = {metric.name: metric() for metric in (Accuracy, RMSE, MAE)}
 """The metrics by the names that `metrics=` takes."""
+
+
+def larger_is_better(name: str) -> bool:
+    """Whether what is measured under that name, a loss or a metric, is better the larger it is."""
+    return name in METRICS and METRICS[name].larger_is_better

@@ -13,7 +13,7 @@ from ..graph.gradient import grad
 from ..graph.leaves import batch, scalar, state
 from ..graph.shape import N
 from ..graph.tensor import Array, Tensor
-from ..limits import Rate
+from ..limits import Positive
 from ..nn.context import Training
 from ..nn.layer import Layer
 from ..nn.losses import TINY, Loss
@@ -31,8 +31,8 @@ class Recipe:
     model: Layer
     loss: Loss
     optimizer: Optimizer
-    decay: Decay | None
-    clip_norm: Rate | None
+    decay: Decay
+    clip_norm: Positive | None
     metrics: Sequence[Metric]
     slots: dict[Tensor, list[Tensor]] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ def training_program(recipe: Recipe, given: Inputs) -> Program:
     rule = recipe.optimizer.symbolic()
     for W, slots in recipe.slots.items():
         dW, start = gradients[W], W
-        if recipe.decay is not None and recipe.decay.applies_to(W):
+        if recipe.decay.applies_to(W):
             dW, start = recipe.decay.gradient(W, dW), recipe.decay.weight(W, rule.lr)
         updates |= zip((W, *slots), rule.update(start, dW, given.t, *slots), strict=True)
     return Program(outputs, updates, watched="loss")

@@ -158,10 +158,12 @@ class Session:
         """The loss and the metrics over data; nothing where `stop` says so before the end."""
         given, program = self.program("evaluation", data)
         parts: list[Outputs] = []
+        left = -(-len(data.X) // ROWS_AT_ONCE)
         for part in self._parts("evaluation", program, programs.columns(given, data)):
-            if stop():
-                return {}
             parts.append(part)
+            left -= len(part["loss"])
+            if left and stop():
+                return {}
         return self.means(parts)
 
     def means(self, parts: Sequence[Outputs]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -23,11 +24,11 @@ from ..optim.optimizers import Optimizer
 from ..spec import Spec
 from . import arrays, programs
 from .data import Part, part
-from .early_stopping import EarlyStopping
+from .early_stopping import BestSoFar, EarlyStopping
 from .history import History
 from .interrupt import Interrupt
 from .metrics import METRICS
-from .session import Chunk, Clock, Session, Snapshot
+from .session import Chunk, Clock, Session
 
 SHUFFLE_STREAM = 1 << 32
 """Apart from the streams of initial values, which are numbered from 0."""
@@ -55,15 +56,6 @@ class Progress:
         return cls(
             clock.epoch + 1, clock.epochs, chunk.step, chunk.steps, chunk.rows_a_second, loss
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Best:
-    """The best epoch so far, for early stopping."""
-
-    value: float
-    epoch: int
-    snapshot: Snapshot
 
 
 class Trainer(Spec):
@@ -120,7 +112,8 @@ class Trainer(Spec):
             recipe, make_engine(self.engine, self.dtype, self.threads), self.seed
         )
         self.history = History()
-        self.features: int | None = None  # known from the first data on
+        self.features: int | None = None  # known from the first data on, like the next
+        self.outputs: int | None = None
         self.notes: dict[str, Any] = {}
         """Plain data that is saved with the model: where its rows came from, say."""
 
@@ -158,8 +151,9 @@ class Trainer(Spec):
         returning True. `progress` is called a few times a second. Schedules are laid out over
         `horizon` epochs, by default up to the last one of this call.
 
-        Ctrl-C ends training after the step under way, with a warning. Where the loss is not finite
-        any more, the state goes back to the end of the last good epoch: `TrainingError`.
+        Ctrl-C ends training between two steps, within a fifth of a second, with a warning. Where
+        the loss is not finite any more, the state goes back to the end of the last good epoch:
+        `TrainingError`.
         """
         check("fit: epochs", epochs, Count)
         check("fit: batch_size", batch_size, Count)
@@ -167,59 +161,70 @@ class Trainer(Spec):
         check("fit: horizon", horizon, Count | None)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
-        for call in [*callbacks, progress or print]:
+        for call in callbacks if progress is None else [*callbacks, progress]:
             if not callable(call):
                 raise InputError(f"fit: {call!r} is no function to call back")
         data = self.part(X, y, sample_weight)
         validation = self._validation(validation_data)
         history, last_epoch = self.history, self.history.epochs + epochs
-        history.stopped = ""
-        best: Best | None = None
+        history.stopped, history.interrupted = "", False
+        best = None if early_stopping is None else BestSoFar(early_stopping)
         with Interrupt() as interrupt:
             while history.epochs < last_epoch and not history.stopped:
-                began, clock = time.perf_counter(), Clock(history.epochs, horizon or last_epoch)
+                clock = Clock(history.epochs, horizon or last_epoch)
                 order = self._order(len(data.X), clock.epoch, shuffle)
-                parts: list[Outputs] = []
-                for chunk in self.session.train(data, order, batch_size, clock):
-                    parts.append(chunk.outputs)
-                    if progress is not None:
-                        progress(Progress.of(clock, chunk))
-                    if interrupt.asked:
-                        history.stopped = (
-                            f"interrupted in epoch {clock.epoch + 1} after {chunk.step} of "
-                            f"{chunk.steps} steps; the model keeps what it learned"
-                        )
-                        break
-                if interrupt.asked and chunk.step < chunk.steps:
-                    break  # half an epoch is no row of the history
-                row = self.session.means(parts)
-                if validation is not None:
-                    scores = self.session.scores(validation, lambda: interrupt.asked)
-                    row |= {f"val_{name}": score for name, score in scores.items()}
-                row["seconds"] = time.perf_counter() - began
+                row = self._epoch(data, validation, order, batch_size, clock, progress, interrupt)
+                if row is None:  # half an epoch is no row of the history
+                    break
                 history.append(row)
-                if interrupt.asked and not history.stopped:
+                if best is not None and best.is_over(row, history.epochs, self.session):
                     history.stopped = (
-                        f"interrupted after epoch {history.epochs}; the model keeps what it learned"
+                        f"{best.monitor} was best in epoch {best.epoch}, whose weights are restored"
                     )
-                cut_short = interrupt.asked and validation is not None and not scores
-                if early_stopping is not None and not cut_short:
-                    value = early_stopping.value(row)
-                    if best is None or early_stopping.improved(value, best.value):
-                        best = Best(value, history.epochs, self.session.snapshot())
-                    elif history.epochs - best.epoch >= early_stopping.patience:
-                        history.stopped = (
-                            f"{early_stopping.monitor} was best in epoch {best.epoch}, "
-                            "whose weights are restored"
-                        )
                 ended = [callback(self, row) for callback in callbacks]
                 if any(ended):
                     history.stopped = history.stopped or "a callback ended it"
-        if best is not None:
+                if interrupt.asked:
+                    history.stopped = (
+                        f"interrupted after epoch {history.epochs}; the model keeps what it learned"
+                    )
+        if best is not None and best.snapshot is not None:
             self.session.restore(best.snapshot)
         if interrupt.asked:
+            history.interrupted = True
             warnings.warn(history.stopped, Interrupted, stacklevel=2)
         return history
+
+    def _epoch(
+        self,
+        data: Part,
+        validation: Part | None,
+        order: Array,
+        batch_size: int,
+        clock: Clock,
+        progress: Callable[[Progress], None] | None,
+        interrupt: Interrupt,
+    ) -> dict[str, float] | None:
+        """An epoch, and its row; None where Ctrl-C ended it before its last step."""
+        began = time.perf_counter()
+        parts: list[Outputs] = []
+        for chunk in self.session.train(data, order, batch_size, clock):
+            parts.append(chunk.outputs)
+            if progress is not None:
+                progress(Progress.of(clock, chunk))
+            if interrupt.asked and chunk.step < chunk.steps:
+                self.history.stopped = (
+                    f"interrupted in epoch {clock.epoch + 1} after {chunk.step} of "
+                    f"{chunk.steps} steps; the model keeps what it learned"
+                )
+                return None
+        row = self.session.means(parts)
+        if validation is not None:
+            scores = self.session.scores(validation, lambda: interrupt.asked)
+            names = ("loss", *(metric.name for metric in self.session.recipe.metrics))
+            row |= {f"val_{name}": scores.get(name, math.nan) for name in names}
+        row["seconds"] = time.perf_counter() - began
+        return row
 
     def _order(self, rows: int, epoch: int, shuffle: bool) -> Array:
         if not shuffle:
@@ -277,8 +282,12 @@ class Trainer(Spec):
         if isinstance(X, Part):
             self.expect_features(X.X.shape[1])
             return X
+        if y is None:
+            raise InputError(f"{prefix}y is missing: the targets of the rows in {prefix}X")
+        features = self._features(X, f"{prefix}X")
+        assert self.outputs is not None
         return part(
-            self._features(X, f"{prefix}X"),
+            features,
             y,
             weight,
             target=self.loss.target,

@@ -19,7 +19,7 @@ def integer(value: int) -> ir.Constant:
 
 @contextmanager
 def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int | Value = 1) -> Iterator[Value]:
-    """`for i in range(start, stop, step)`; the only place where a phi is written."""
+    """`for i in range(start, stop, step)`."""
     before = b.block
     head = b.append_basic_block("head")
     body = b.append_basic_block("body")
@@ -37,14 +37,10 @@ def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int | Value = 1) -> I
     b.position_at_end(after)
 
 
-def share(
-    b: ir.IRBuilder, length: Value, thread: Value, threads: Value, unit: int = 1
-) -> tuple[Value, Value]:
-    """The part of range(length) that is a thread's: start and stop, in whole units."""
-    each = b.sdiv(b.add(length, b.sub(b.mul(threads, integer(unit)), integer(1))), threads)
-    each = b.mul(b.sdiv(each, integer(unit)), integer(unit))
-    start = smaller(b, b.mul(thread, each), length)
-    return start, smaller(b, b.add(start, each), length)
+def declared(b: ir.IRBuilder, name: str, result: ir.Type, *operands: ir.Type) -> ir.Function:
+    """A function that is defined elsewhere: an intrinsic, or one of the system's."""
+    kind = ir.FunctionType(result, operands)
+    return b.module.globals.get(name) or ir.Function(b.module, kind, name)
 
 
 def smaller(b: ir.IRBuilder, x: Value, y: Value) -> Value:

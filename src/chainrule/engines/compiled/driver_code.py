@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .build import I64, integer, load_at, loop, smaller, variable
+from .build import I64, declared, integer, load_at, loop, smaller, variable
 from .call import CONTEXT, FLOATS, LONGS, SIGNATURE, varying
 from .emit import I32
 
@@ -187,10 +187,7 @@ class _Driver:
         spins.add_incoming(integer(0), before)
         spins.add_incoming(more, stay)
         b.position_at_end(tired)
-        leave = b.module.globals.get(YIELD) or ir.Function(
-            b.module, ir.FunctionType(I32, []), YIELD
-        )
-        b.call(leave, [])
+        b.call(declared(b, YIELD, I32), [])
         stopped = b.load_atomic(self._shared("stopped"), "acquire", 8)
         spins.add_incoming(more, b.block)
         b.cbranch(b.icmp_signed("==", stopped, integer(ABANDONED)), self.ended, head)

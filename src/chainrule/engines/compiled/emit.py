@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from ...graph import ops
 from ...graph.tensor import Op
-from .build import splat
+from .build import declared, splat
 
 F32, I32, I1 = ir.FloatType(), ir.IntType(32), ir.IntType(1)
 Value = Any
@@ -57,9 +57,8 @@ class Emitter:
 
     def intrinsic(self, name: str, *operands: Value) -> Value:
         """A call of an LLVM intrinsic on vectors of floats."""
-        kind = ir.FunctionType(self.floats, [self.floats] * len(operands))
-        name = f"llvm.{name}.v{self.lanes}f32"
-        function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
+        kinds = [self.floats] * len(operands)
+        function = declared(self.b, f"llvm.{name}.v{self.lanes}f32", self.floats, *kinds)
         return self.b.call(function, operands)
 
     def first(self, count: Value) -> Value:
@@ -72,18 +71,14 @@ class Emitter:
         """Load the lanes that the mask has, and touch no other."""
         kind = place.type.pointee
         name = f"llvm.masked.load.v{self.lanes}{_short(kind.element)}.p0"
-        kinds = [place.type, I32, mask.type, kind]
-        function = self.b.module.globals.get(name) or ir.Function(
-            self.b.module, ir.FunctionType(kind, kinds), name
-        )
+        function = declared(self.b, name, kind, place.type, I32, mask.type, kind)
         return self.b.call(function, [place, ir.Constant(I32, 1), mask, ir.Constant(kind, None)])
 
     def store_where(self, mask: Value, value: Value, place: Value) -> None:
         """Store the lanes that the mask has, and touch no other."""
         kinds = [value.type, place.type, I32, mask.type]
         name = f"llvm.masked.store.v{self.lanes}f32.p0"
-        kind = ir.FunctionType(ir.VoidType(), kinds)
-        function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
+        function = declared(self.b, name, ir.VoidType(), *kinds)
         self.b.call(function, [value, place, ir.Constant(I32, 4), mask])
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:

@@ -6,7 +6,17 @@ from typing import Any
 
 from llvmlite import ir
 
-from .build import I64, integer, load_at, load_vector, loop, smaller, store_vector, vector_at
+from .build import (
+    I64,
+    declared,
+    integer,
+    load_at,
+    load_vector,
+    loop,
+    smaller,
+    store_vector,
+    vector_at,
+)
 from .call import CONTEXT, LONGS, Call, Number
 from .emit import F32, I32, Emitter
 from .kernels import Gather
@@ -54,11 +64,7 @@ def write_gather(module: ir.Module, name: str, source: str, lanes: int) -> list[
 
 def _prefetch(b: ir.IRBuilder, data: Any, start: Any, length: Any) -> None:
     """Ask for the lines of a row, long before they are read."""
-    kinds = [BYTES, I32, I32, I32]
-    name = "llvm.prefetch.p0"
-    function = b.module.globals.get(name) or ir.Function(
-        b.module, ir.FunctionType(ir.VoidType(), kinds), name
-    )
+    function = declared(b, "llvm.prefetch.p0", ir.VoidType(), BYTES, I32, I32, I32)
     row = b.bitcast(b.gep(data, [start]), BYTES)
     read, keep, is_data = (ir.Constant(I32, n) for n in (0, 2, 1))
     with loop(b, integer(0), length, CACHE_LINE) as line:

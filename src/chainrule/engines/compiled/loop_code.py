@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -299,29 +300,14 @@ class _LoopCode:
         """All lanes in one."""
         b = self.b
         best = b.load(self.sums[sink][0])
-        total = _folded(b, best, self.lanes, sink.action)
+        total = fold(b, best, self.lanes, self._combine(sink))
         if sink.action == "argmax":
             where = b.load(self.sums[sink][1])
             largest = b.fcmp_ordered("==", best, splat(b, total, self.lanes))
             where = b.select(largest, where, self.e.integer(2**31 - 1))
-            total = b.bitcast(fold(b, where, self.lanes, _smaller(b)), F32)
+            total = b.bitcast(fold(b, where, self.lanes, functools.partial(smaller, b)), F32)
         b.store(total, place)
 
 
 def _table(node: Tensor) -> Tensor:
     return source_of(node.inputs[0])
-
-
-def _folded(b: ir.IRBuilder, value: Any, lanes: int, action: str) -> Any:
-    if action == "sum":
-        return fold(b, value, lanes, b.fadd)
-
-    def larger(x: Any, y: Any) -> Any:
-        result = b.select(b.fcmp_unordered(">", x, y), x, y)
-        return b.select(b.fcmp_unordered("uno", y, y), y, result)
-
-    return fold(b, value, lanes, larger)
-
-
-def _smaller(b: ir.IRBuilder) -> Callable[[Any, Any], Any]:
-    return lambda x, y: b.select(b.icmp_signed("<", x, y), x, y)

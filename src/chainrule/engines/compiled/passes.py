@@ -1,4 +1,4 @@
-"""The passes from a program to phases of kernels, each verified."""
+"""The passes from a program to phases of kernels; each graph, kernels and phases are verified."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ def simplify(outputs: Sequence[Tensor]) -> list[Tensor]:
     done: dict[Tensor, Tensor] = {}
     first: dict[Any, Tensor] = {}
     rewritten: dict[Tensor, Tensor | None] = {}
+    uniform: dict[Tensor, bool] = {}
     pending = list(outputs)
     while pending:
         root = pending[-1]
@@ -31,7 +32,7 @@ def simplify(outputs: Sequence[Tensor]) -> list[Tensor]:
             inputs = tuple(done[x] for x in node.inputs)
             same = node if inputs == node.inputs else _with_inputs(node, inputs)
             if node not in rewritten:
-                rewritten[node] = _better(same)
+                rewritten[node] = _better(same, uniform)
             better = rewritten[node]
             if better is None:
                 done[node] = first.setdefault(_key(same), same)
@@ -59,12 +60,15 @@ def _key(node: Tensor) -> Any:
     return (node.op, node.inputs, tuple(node.attrs.items())) if computed else node
 
 
-def _better(node: Tensor) -> Tensor | None:
-    """What to compute instead of a node, if a rule says so."""
+def _better(node: Tensor, uniform: dict[Tensor, bool]) -> Tensor | None:
+    """What to compute instead of a node, if a rule says so; `uniform` tells of scalars so far."""
     if node.op.elementwise:
         inputs = _without_stretching(node)
         if inputs != node.inputs:
             return node.op(*inputs, **node.attrs)
+    if node.op is ops.divide:
+        x, y = node.inputs
+        return _divide(x, y, uniform)
     return RULES[node.op](*node.inputs, **node.attrs) if node.op in RULES else None
 
 
@@ -92,18 +96,21 @@ def _multiply(x: Tensor, y: Tensor) -> Tensor | None:
     return x if _is(y, 1.0) and x.shape != () else y if _is(x, 1.0) and y.shape != () else None
 
 
-def _divide(x: Tensor, y: Tensor) -> Tensor | None:
+def _divide(x: Tensor, y: Tensor, uniform: dict[Tensor, bool]) -> Tensor | None:
     """By a number of the step: it is inverted once, in float64, instead of at each element."""
     if x.shape == ():
         return None
-    return x if _is(y, 1.0) else x * ops.reciprocal(y) if _is_uniform(y) else None
+    return x if _is(y, 1.0) else x * ops.reciprocal(y) if _is_uniform(y, uniform) else None
 
 
-def _is_uniform(node: Tensor) -> bool:
+def _is_uniform(node: Tensor, known: dict[Tensor, bool]) -> bool:
     """Whether a scalar depends on the step's numbers alone."""
-    if node.shape != () or node.op in STATE_OPS:
-        return False
-    return not node.inputs or (node.op.elementwise and all(map(_is_uniform, node.inputs)))
+    for x in toposort([node], known):
+        is_number = x.shape == () and x.op not in STATE_OPS
+        known[x] = is_number and (
+            not x.inputs or (x.op.elementwise and all(known[y] for y in x.inputs))
+        )
+    return known[node]
 
 
 def _power(x: Tensor, y: Tensor) -> Tensor | None:
@@ -138,7 +145,6 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor | None:
 
 RULES: dict[Op, Callable[..., Tensor | None]] = {
     ops.multiply: _multiply,
-    ops.divide: _divide,
     ops.add: _unless(0.0),
     ops.subtract: _unless(0.0),
     ops.power: _power,

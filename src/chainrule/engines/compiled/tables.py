@@ -14,7 +14,7 @@ from .call import Number
 
 
 class Tables:
-    """What differs from step to step beside the rows: uniform values, and random keys."""
+    """Which nodes have a value a step, and a plan that computes them."""
 
     def __init__(self, numbers: Sequence[Number]) -> None:
         self.uniforms = list(dict.fromkeys(x for kind, x in numbers if kind == "uniform"))
