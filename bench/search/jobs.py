@@ -80,9 +80,9 @@ def california(rows: int) -> Rows:
 BOOK = Job("book", lambda: mnist(500), 10, 1.0)
 
 JOBS = (
-    Job("MNIST, 5,000 rows", lambda: mnist(5_000), 10, 0.955),
+    Job("MNIST, 5,000 rows", lambda: mnist(5_000), 10, 0.95),
     Job("digits, 1,797 rows", digits, 10, 0.986),
-    Job("California, 5,000 rows", lambda: california(5_000), 1, 0.46, classes=False),
+    Job("California, 5,000 rows", lambda: california(5_000), 1, 0.5, classes=False),
 )
 
 
