@@ -3,6 +3,7 @@
 import numpy as np
 
 import chainrule as cr
+import chainrule.engines.compiled.engine
 from bench.contestants import Epoch
 from bench.workloads import Workload
 from chainrule import nn, optim

@@ -150,8 +150,8 @@ class Session:
                 raise diverged(clock, step + 1, last_loss)
             yield chunk
         # A gradient that is not finite in the last step shows in no loss any more.
-        after = self.snapshot().values
-        if not all(np.isfinite(after[W]).all() for W in self.recipe.slots):
+        # One leaf at a time: a second copy of all beside that to come back to would be much memory.
+        if not all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots):
             raise diverged(clock, steps, last_loss)
 
     def scores(self, data: Part, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
