@@ -353,7 +353,8 @@ def test_the_final_model_may_be_an_average_of_the_best(tmp_path, reference):
     X = data(seed=1)[0]
     assert columns(result)[0] == reference[0][0]  # the trials are the same
     members = result.trainer.model.members
-    assert len(members) == 3
+    assert len(members) == len(result.averaged) == 3
+    assert result.averaged[0] == result.best.number
     assert members[0][0].outputs == result.best_settings["width"]
     own = []
     for net in members:

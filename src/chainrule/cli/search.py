@@ -113,6 +113,7 @@ def search(
     result.trainer.save(out)
     facts = {
         "best_settings": result.best_settings,
+        "averaged": result.averaged,
         "validation": {
             result.metric: result.best_score, "trials": len(result.plan.trials),
             "may_flatter_by": result.flattery,
@@ -127,6 +128,9 @@ def search(
         return 0
     for name, value in result.best_settings.items():
         click.echo(f"  {name:13}{value:.4g}" if type(value) is float else f"  {name:13}{value}")
+    if len(result.averaged) > 1:
+        members = ", ".join(map(str, result.averaged))
+        click.echo(f"the model is the mean of those of trials {members}; these are the first one's")
     click.echo(
         f"validation: {result.metric} {result.best_score:.4f}, the best of "
         f"{len(result.plan.trials):,} trials, which may flatter by {result.flattery:.4f}"

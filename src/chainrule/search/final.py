@@ -29,9 +29,9 @@ MORE_SPLITS = 3
 
 @dataclass(frozen=True, eq=False)
 class Final:
-    """The final model, and the best validation score of all."""
+    """The final model, the trials whose settings it has, and the best validation score of all."""
 
-    trial: Trial
+    trials: list[Trial]
     trainer: Trainer
     best_cost: float
 
@@ -54,8 +54,9 @@ def finish(
     candidates = [*leaders, *others][: max(LEADERS, average)]
     members = _members(candidates, objective, threads, average, deadline)
     trainer = averaged([trainer for _, trainer in members])
-    _write(study, [trial for trial, _ in members], trainer)
-    return Final(members[0][0], trainer, cost)
+    chosen = [trial for trial, _ in members]
+    _write(study, chosen, trainer)
+    return Final(chosen, trainer, cost)
 
 
 def _members(

@@ -26,8 +26,10 @@ class Result:
     """The final model, trained fully with the best settings; `test` measures it, once."""
 
     def __init__(self, final: Final, plan: Plan, objective: Objective, study: Study) -> None:
-        self.trainer, self.best = final.trainer, final.trial
-        self.best_settings = dict(final.trial.settings)
+        self.trainer, self.best = final.trainer, final.trials[0]
+        self.best_settings = dict(self.best.settings)
+        self.averaged = [trial.number for trial in final.trials]
+        """The trials whose settings the final model has: with `average`, the mean of several."""
         self.best_score = objective.natural(final.best_cost)
         """The best validation score of all trials: it has been chosen for being good."""
         self.metric = objective.metric
