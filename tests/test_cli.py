@@ -13,6 +13,9 @@ from test_data import write_folder
 
 import chainrule as cr
 from chainrule.cli.main import main, status
+from chainrule.nn.build import ACTIVATIONS
+from chainrule.nn.initial import NAMED
+from chainrule.optim.named import OPTIMIZERS, SCHEDULES
 
 
 @pytest.fixture
@@ -85,15 +88,15 @@ def test_the_same_seed_gives_the_same_file(run, tmp_path):
     assert all((a[name] == b[name]).all() for name in a)
 
 
+CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "activation": ACTIVATIONS, "init": NAMED}
+
+
 @pytest.mark.parametrize(
-    "optimizer", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adamw"]
+    ("option", "choice"), [(option, name) for option, names in CHOICES.items() for name in names]
 )
-def test_every_choice_of_the_options_runs(run, optimizer):
+def test_every_choice_of_the_options_runs(run, option, choice):
     options = "--epochs 1 --hidden 8 --weight-decay 1e-4 --clip-norm 1 --no-batch-norm --quiet"
-    choices = "--schedule one-cycle --activation tanh --init glorot_uniform --dropout 0"
-    code, _, err = run(
-        "train", "digits", "--optimizer", optimizer, *options.split(), *choices.split()
-    )
+    code, _, err = run("train", "digits", *options.split(), f"--{option}", choice)
     assert (code, err) == (0, "")
 
 

@@ -1,7 +1,6 @@
 """`chainrule train`: a data source in, a table of epochs, a test result and a model file out."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any, Literal
 
 import click
@@ -15,29 +14,13 @@ from ..files import check_readable, check_writable
 from ..limits import Count, NotNegative, Positive, Share
 from ..nn.build import ACTIVATIONS, multilayer
 from ..nn.initial import NAMED
+from ..optim.named import OPTIMIZERS, SCHEDULES
 from ..training.early_stopping import EarlyStopping
 from ..training.model_file import load
 from ..training.trainer import Interrupted, Trainer
 from .options import Limited, Widths, common, print_json
 from .progress import EpochTable
 
-OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
-    kind.__name__.lower(): kind
-    for kind in (
-        optim.SGD,
-        optim.Momentum,
-        optim.Nesterov,
-        optim.AdaGrad,
-        optim.RMSProp,
-        optim.Adam,
-        optim.AdamW,
-    )
-}
-SCHEDULES: dict[str, Callable[[float], optim.Schedule]] = {
-    "constant": optim.Constant,
-    "cosine": optim.Cosine,
-    "one-cycle": optim.OneCycle,
-}
 FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "lr", "schedule",
          "weight_decay", "clip_norm", "seed")  # fmt: skip
 """What a resumed model has already, and so cannot be told again."""

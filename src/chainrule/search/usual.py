@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import nn, optim
+from .. import nn
 from ..nn.build import multilayer
+from ..optim.named import OPTIMIZERS, SCHEDULES
 from ..training.trainer import Trainer
 from .space import Choice, Integer, LogUniform, Parameter, Settings, Uniform, When
 
-OPTIMIZERS: dict[str, Callable[[optim.Schedule], optim.Optimizer]] = {
-    "sgd": optim.SGD,
-    "momentum": optim.Momentum,
-    "nesterov": optim.Nesterov,
-    "adagrad": optim.AdaGrad,
-    "rmsprop": optim.RMSProp,
-    "adam": optim.Adam,
-}
-
 USUAL: dict[str, Parameter] = {
-    "optimizer": Choice(list(OPTIMIZERS)),
+    # AdamW decays by itself, on another scale.
+    "optimizer": Choice([name for name in OPTIMIZERS if name != "adamw"]),
     "lr": LogUniform(1e-4, 1e0),
     "schedule": Choice(["constant", "cosine"]),
     "batch_size": Integer(16, 256, log=True),
@@ -50,8 +43,8 @@ def builder(features: int, classes: int, factor: float) -> Callable[[Settings], 
             init=settings["init"],
             factor=factor,
         )
-        schedule = {"constant": optim.Constant, "cosine": optim.Cosine}[settings["schedule"]]
-        rule = OPTIMIZERS[settings["optimizer"]](schedule(settings["lr"]))
+        rate = SCHEDULES[settings["schedule"]](settings["lr"])
+        rule = OPTIMIZERS[settings["optimizer"]](rate)
         decay = settings["weight_decay"]
         return Trainer(model, nn.SoftmaxCrossEntropy(), rule, weight_decay=decay)
 
