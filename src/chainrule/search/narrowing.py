@@ -16,6 +16,9 @@ GOOD = 0.15
 FEWEST = 6
 """Good trials at least, and values of a setting that narrowing is based on."""
 
+MOST = 20
+"""Good trials at most: more would span a wide range for ever, however much is known."""
+
 MARGIN = 0.1
 """Room that is left on either side, of the range that the good trials span."""
 
@@ -105,7 +108,7 @@ def _options(
 
 def how_many_are_good(trials: int) -> int:
     """The number of trials that count as good, of that many."""
-    return max(FEWEST, math.ceil(GOOD * trials))
+    return min(max(FEWEST, math.ceil(GOOD * trials)), MOST)
 
 
 def _median(values: Sequence[float]) -> float:
