@@ -1,9 +1,10 @@
 """Progress on standard error: a line an epoch, and on a terminal a bar for the time left."""
 
 from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..search import runner
 from ..training import trainer
@@ -11,25 +12,20 @@ from ..training import trainer
 WIDTH = 10
 
 
-class EpochTable:
-    """Shows an epoch's row when it ends, and where training is within it."""
+class Bar:
+    """A bar on a terminal, and lines above it; nothing where all is quiet."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, *columns: ProgressColumn, **texts: Any) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
         self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[speed]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            *columns,
             console=self.console,
             transient=True,
             disable=quiet or not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=None, epoch="", speed="")
-        self._columns: list[str] = []
+        self._task = self._bar.add_task("", total=None, **texts)
 
-    def __enter__(self) -> "EpochTable":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -40,6 +36,27 @@ class EpochTable:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """A line among the others."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+class EpochTable(Bar):
+    """Shows an epoch's row when it ends, and where training is within it."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(
+            quiet,
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[speed]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            epoch="",
+            speed="",
+        )
+        self._columns: list[str] = []
 
     def step(self, progress: trainer.Progress) -> None:
         """Move the bar; the whole of it is all epochs."""
@@ -61,40 +78,23 @@ class EpochTable:
         values = "".join(f"{row[name]:>{WIDTH + 3}.4f}" for name in self._columns)
         self.console.print(f"{trainer.history.epochs:>6}{values}", soft_wrap=True)
 
-    def say(self, text: str) -> None:
-        """A line among the others."""
-        self.console.print(text, markup=False, soft_wrap=True)
 
-
-class SearchLine:
+class SearchLine(Bar):
     """Shows how many trials there have been, the best score, and each change of a range."""
 
     def __init__(self, quiet: bool, heading: str) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._to_say = [heading]
-        self._bar = Progress(
+        super().__init__(
+            quiet,
             TextColumn("{task.fields[counts]}"),
             BarColumn(20),
             TextColumn("{task.fields[best]}"),
             TextColumn("{task.fields[left]}"),
-            console=self.console,
-            transient=True,
-            disable=quiet or not self.console.is_terminal,
+            counts="",
+            best="",
+            left="",
         )
-        self._task = self._bar.add_task("search", total=None, counts="", best="", left="")
+        self._to_say = [heading]
         self._said = 0
-
-    def __enter__(self) -> "SearchLine":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def update(self, progress: runner.Progress) -> None:
         """Show where the search is; say what has been decided since the last time."""
@@ -112,7 +112,3 @@ class SearchLine:
             best="" if progress.best is None else f"best {progress.best:.4f}",
             left="" if left is None else f"{left:.0f} s left",
         )
-
-    def say(self, text: str) -> None:
-        """A line among the others."""
-        self.console.print(text, markup=False, soft_wrap=True)
