@@ -20,7 +20,7 @@ from ..errors import FileError
 from ..files import check_readable
 from ..search.noise import flattery
 from ..search.space import Value
-from ..search.study import APPLICATION, VERSION
+from ..search.study import expect_study
 from ..search.trial import Status
 from ..training.metrics import larger_is_better
 
@@ -215,13 +215,7 @@ def read(path: str | os.PathLike[str]) -> Findings:
 def _check(db: sqlite3.Connection, path: object) -> None:
     application = db.execute("PRAGMA application_id").fetchone()["application_id"]
     version = db.execute("PRAGMA user_version").fetchone()["user_version"]
-    if application != APPLICATION:
-        raise FileError(f"{path}: a database, but no study of chainrule")
-    if version > VERSION:
-        raise FileError(
-            f"{path}: a study of format {version}, from a newer chainrule; this one "
-            f"reads format {VERSION}"
-        )
+    expect_study(path, application, version)
     if db.execute("PRAGMA quick_check").fetchone()["quick_check"] != "ok":
         raise sqlite3.DatabaseError("its pages do not fit together")
 

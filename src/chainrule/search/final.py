@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import TrainingError
 from ..nn.average import Average
+from ..training.session import Snapshot
 from ..training.trainer import Trainer
 from .executors import TRIAL_ERRORS, reason_of
 from .halving import Score
@@ -89,12 +90,12 @@ def averaged(trainers: Sequence[Trainer]) -> Trainer:
         return first
     model = Average([trainer.model for trainer in trainers], first.loss)
     whole = Trainer(**(first.fields() | {"model": model}))
-    for trainer in trainers:
-        for leaf in trainer.model.leaves().values():
-            whole.session.engine.write(leaf, trainer.value(leaf))
+    leaves = [(t, leaf) for t in trainers for leaf in t.model.leaves().values()]
+    values = {leaf: trainer.value(leaf) for trainer, leaf in leaves}
+    whole.session.restore(Snapshot(values, first.session.steps_done))
     assert first.features is not None
     whole.expect_features(first.features)
-    whole.history, whole.session.steps_done = first.history, first.session.steps_done
+    whole.history = first.history
     return whole
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..training.history import History
+from ..training.session import Snapshot
 from ..training.trainer import Trainer
 from .executors import TRIAL_ERRORS, Found, Job, reason_of
 from .objective import Objective
@@ -113,7 +114,6 @@ def _state(trainer: Trainer) -> State:
 
 
 def _restore(trainer: Trainer, state: State) -> None:
-    for name, leaf in trainer.session.state().items():
-        trainer.session.engine.write(leaf, state["values"][name])
-    trainer.session.steps_done = state["steps_done"]
+    values = {leaf: state["values"][name] for name, leaf in trainer.session.state().items()}
+    trainer.session.restore(Snapshot(values, state["steps_done"]))
     trainer.history = History(state["history"])

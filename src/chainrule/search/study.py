@@ -86,13 +86,8 @@ class Study:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and application != APPLICATION:
-            raise FileError(f"{self.path}: a database, but no study of chainrule")
-        if version > VERSION:
-            raise FileError(
-                f"{self.path}: a study of format {version}, from a newer chainrule; this one "
-                f"reads format {VERSION}"
-            )
+        if tables or version:
+            expect_study(self.path, application, version)
         # Only now that it is known to be ours: this changes the file.
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -144,6 +139,17 @@ class Json:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+def expect_study(path: object, application: int, version: int) -> None:
+    """Raise unless a database with these marks in its header is a study that can be read."""
+    if application != APPLICATION:
+        raise FileError(f"{path}: a database, but no study of chainrule")
+    if version > VERSION:
+        raise FileError(
+            f"{path}: a study of format {version}, from a newer chainrule; this one "
+            f"reads format {VERSION}"
+        )
 
 
 def to_column(value: Any) -> Any:

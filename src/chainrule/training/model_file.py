@@ -14,6 +14,7 @@ from ..files import check_readable, write_whole
 from ..graph.tensor import Array
 from ..spec import from_plain, to_plain
 from .history import History
+from .session import Snapshot
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -84,14 +85,14 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
     leaves = trainer.session.state()
     for name, leaf in leaves.items():
         _check_tensor(f"{path}: {name}", tensors.get(name), leaf.shape, trainer.dtype)
-        trainer.session.engine.write(leaf, tensors[name])
     if unknown := tensors.keys() - leaves.keys():
         raise FileError(f"{path}: {min(unknown)} is no part of the model")
     try:
         trainer.expect_features(header.features)
     except InputError as error:
         raise FileError(f"{path}: damaged: {error}") from None
-    trainer.session.steps_done = header.steps_done
+    values = {leaf: tensors[name] for name, leaf in leaves.items()}
+    trainer.session.restore(Snapshot(values, header.steps_done))
     columns = {
         name: [float("nan") if x is None else x for x in values]
         for name, values in header.history.items()

@@ -72,7 +72,7 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """All state at the end of a step."""
+    """State at the end of a step."""
 
     values: dict[Tensor, Array]
     steps_done: int
@@ -106,10 +106,10 @@ class Session:
         return self._last
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Come back to a snapshot."""
+        """Take over the state of a snapshot, of this session or of another."""
         for leaf, value in snapshot.values.items():
             self.engine.write(leaf, value)
-        self.steps_done, self._last = snapshot.steps_done, snapshot
+        self.steps_done, self._last = snapshot.steps_done, None
 
     def train(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         """One epoch, some steps at a time.
