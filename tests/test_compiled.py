@@ -200,6 +200,20 @@ def test_data_of_any_type_of_numbers(dtype):
     assert_same(both({"x": x * 2.0, "t": cr.one_hot(t, 5)}, data))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int32"])
+def test_an_array_that_is_filled_anew_is_read_anew(dtype):
+    """A view whose rows do not lie one after the other, as of a buffer of pictures."""
+    buffer = np.zeros((3, 8), dtype)
+    view = buffer[:, ::2]
+    t = cr.Trainer(nn.Sequential(nn.Rescale(2.0)), nn.MeanSquaredError(), optim.SGD())
+    x = cr.batch(4)
+    engine, program = CompiledEngine(1), Program({"y": x * 2.0}, {})
+    for value in (1, 5):
+        buffer[:] = value
+        assert (t.predict(view) == 2.0 * value).all()
+        assert (engine.run(program, Feed({x: view}, 2))["y"] == 2.0 * value).all()
+
+
 def test_no_rows_at_all():
     t = cr.Trainer(nn.Sequential(nn.Affine(7, 4)), nn.MeanSquaredError(), optim.SGD())
     assert t.predict(np.zeros((0, 7))).shape == (0, 4)

@@ -19,7 +19,7 @@ def features(X: Any, dtype: str, name: str = "X") -> Array:
     if array.ndim != 2 or array.shape[1] == 0:
         raise ShapeError(f"{name} is {shapes.text(array.shape)}, expected [rows, features]")
     if array.dtype == np.uint8:
-        return array
+        return np.ascontiguousarray(array)  # once, not at each run
     return _finite(array, dtype, name)
 
 

@@ -30,7 +30,7 @@ from .kernels import (
 )
 from .memory import Memory, allocate, elements, grain, length, stride
 from .passes import Stages
-from .request import Request, entries
+from .request import Request, entries, fresh_meeting
 from .schedule import Chain, touched, written
 
 CACHE = 256 * 1024
@@ -77,7 +77,7 @@ class NativeProgram:
         self.seen = -1  # the memory as this program left it
         self.arrays: dict[int, Array] = {}  # by slot
         self.numbers: list[Array] = []  # by kernel
-        self.data: dict[int, tuple[Array, Array]] = {}  # by kernel: as given, as gathered from
+        self.data: dict[int, Array] = {}  # by kernel
         self.request = Request()
         self.slots = self.calls = np.zeros(0, np.int64)
 
@@ -108,6 +108,7 @@ class NativeProgram:
             n_uniforms=uniforms.shape[1],
             keys=keys,
             n_keys=keys.shape[1],
+            meeting=fresh_meeting(),  # before the run: no step of it is done yet
         )
         brief = self.work * feed.rows < BRIEF_WORK
         try:
@@ -147,9 +148,8 @@ class NativeProgram:
         for i, kernel in enumerate(self.kernels):
             if isinstance(kernel, Gather):
                 data = feed.data[self.inputs[kernel.into.slot]]
-                if i not in self.data or self.data[i][0] is not data:
-                    source = _gatherable(data, kernel.into.dtype)
-                    self.data[i] = data, source
+                if self.data.get(i) is not data:  # a copy is never that: its origin may change
+                    self.data[i] = source = _gatherable(data, kernel.into.dtype)
                     self.calls[i, 0] = address(source.dtype.name)
                     self.numbers[i][0] = source.ctypes.data
 

@@ -44,9 +44,8 @@ class Request:
 
     def run(self, crew: Crew, threads: int, brief: bool) -> None:
         """Call the driver in that many threads."""
-        meeting = np.zeros(LINE * (len(MEETING) + 1), np.int64)
-        meeting = meeting[-meeting.ctypes.data % (8 * LINE) // 8 :]
-        self.set(meeting=meeting, threads=threads)
+        meeting = self._held["meeting"]
+        self.set(threads=threads)
         fields = np.repeat(self._fields[None], threads, axis=0)
         fields[:, PLACES["thread"]] = np.arange(threads)
         call = (BRIEF if brief and threads == 1 else DRIVER)(address("driver"))
@@ -57,6 +56,12 @@ class Request:
 
         calls = [functools.partial(call, start + i * step) for i in range(threads)]
         crew.run(calls, abandon)
+
+
+def fresh_meeting() -> Array:
+    """What the threads of one run share, from the start of a line of the cache."""
+    meeting = np.zeros(LINE * (len(MEETING) + 1), np.int64)
+    return meeting[-meeting.ctypes.data % (8 * LINE) // 8 :]
 
 
 def entries(rows: Sequence[tuple[int, ...]], width: int) -> Array:
