@@ -21,7 +21,7 @@ from test_layers import LAYER_EXAMPLES
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.choose import make_engine
-from chainrule.engines.compiled import crew, memory, native, native_program, verify
+from chainrule.engines.compiled import crew, memory, native, sized_program, verify
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
@@ -460,8 +460,9 @@ def test_random_graphs(graph, n, seed, one_by_one):
     data = {x: random.normal(size=(n, x.shape[1])).astype(np.float32)}
     batch_size = 1 if one_by_one else max(1, n // 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native_program, "CACHE", 1)
-        patch.setattr(native_program, "FEWEST_ROWS", 1)
+        patch.setattr(sized_program, "CACHE", 1)
+        patch.setattr(sized_program, "FEWEST_ROWS", 1)
+        sized_program.sized_program.cache_clear()
         assert_same(both(outputs, data, updates, state, batch_size, threads=3), 2e-3)
 
 

@@ -461,7 +461,13 @@ def test_ctrl_c_in_the_final_training_is_no_model(tmp_path, monkeypatch):
     fully = Objective.train_fully
 
     def interrupted(self, trainer, settings):
-        threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        train = trainer.session.train
+
+        def press(*epochs):
+            signal.raise_signal(signal.SIGINT)
+            return train(*epochs)
+
+        monkeypatch.setattr(trainer.session, "train", press)
         fully(self, trainer, settings)
 
     monkeypatch.setattr(Objective, "train_fully", interrupted)

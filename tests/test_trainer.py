@@ -9,6 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
+from chainrule.training.loop import order
 
 
 def rows(n=90, seed=0):
@@ -58,7 +59,7 @@ def test_every_row_counts_once_an_epoch_in_another_order():
     t = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(lr=0.0), dtype="float64")
     losses = t.fit(X, y, epochs=2, batch_size=32)["loss"]
     np.testing.assert_allclose(losses, t.evaluate(X, y)["loss"], rtol=1e-12)
-    first, second = (t._order(70, epoch, True) for epoch in (0, 1))
+    first, second = (order(70, t.seed, epoch, True) for epoch in (0, 1))
     assert not np.array_equal(first, second)
     assert sorted(first) == sorted(second) == list(range(70))
 
@@ -202,6 +203,7 @@ def test_ctrl_c_leaves_a_usable_model_and_says_so(monkeypatch):
 def test_ctrl_c_while_validating_is_answered_there(monkeypatch):
     X, y = rows(90)
     monkeypatch.setattr("chainrule.training.session.ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("chainrule.training.session.SECONDS_BETWEEN_LOOKS", 0.0)
     t = trainer()
     scores, run = t.session.scores, []
 

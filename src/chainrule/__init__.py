@@ -36,8 +36,9 @@ from .graph.ops import (
 from .graph.tensor import OPS, Op, Tensor, constant
 from .training.early_stopping import EarlyStopping
 from .training.history import History
+from .training.loop import Progress
 from .training.model_file import load
-from .training.trainer import Interrupted, Progress, Trainer
+from .training.trainer import Interrupted, Trainer
 
 __version__ = "0.1.0"
 

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..search import runner
-from ..training import trainer
+from ..training import loop
+from ..training.trainer import Trainer
 
 WIDTH = 10
 
@@ -58,7 +59,7 @@ class EpochTable(Bar):
         )
         self._columns: list[str] = []
 
-    def step(self, progress: trainer.Progress) -> None:
+    def step(self, progress: loop.Progress) -> None:
         """Move the bar; the whole of it is all epochs."""
         steps = progress.steps
         self._bar.update(
@@ -69,7 +70,7 @@ class EpochTable(Bar):
             speed=f"{progress.rows_a_second:,.0f} rows/s",
         )
 
-    def epoch(self, trainer: trainer.Trainer, row: dict[str, float]) -> None:
+    def epoch(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Print an epoch's row, with 4 decimals."""
         if not self._columns:
             self._columns = list(row)

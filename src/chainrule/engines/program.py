@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from ..errors import ShapeError
 from ..graph import shape as shapes
 from ..graph.leaves import STATE_OPS, scalar_op
@@ -60,7 +62,8 @@ class Program:
 class Feed:
     """The rows that a run goes through, a batch at a time; the last batch may be short.
 
-    `order` has the numbers of the rows in the order of use; None takes all as they lie.
+    `order` has the numbers of the rows in the order of use; None takes all as they lie. Of several
+    epochs it has the rows of one after those of the other, and each one's last batch may be short.
     `scalars` has for each scalar leaf one value, or an array of one value a step.
     """
 
@@ -68,18 +71,20 @@ class Feed:
     batch_size: int
     order: Array | None = None
     scalars: Mapping[Tensor, float | int | Array] = field(default_factory=dict)
+    epochs: int = 1
 
     @property
     def rows(self) -> int:
-        """How many rows there are to go through."""
+        """How many rows an epoch goes through."""
         if self.order is not None:
-            return len(self.order)
+            return len(self.order) // self.epochs
         return len(next(iter(self.data.values())))
 
     @property
-    def steps(self) -> int:
-        """How many batches they make."""
-        return -(-self.rows // self.batch_size)
+    def sizes(self) -> Array:
+        """How many rows each batch has."""
+        left = np.arange(self.rows, 0, -self.batch_size)
+        return np.tile(np.minimum(left, self.batch_size), self.epochs)
 
 
 Outputs = dict[str, Array]

@@ -33,16 +33,16 @@ class ReferenceEngine:
             self._plans[program] = Plan(program.results, self.dtype)
         plan = self._plans[program]
         collected: dict[str, list[Array]] = {name: [] for name in program.outputs}
-        for step in range(feed.steps):
-            start = step * feed.batch_size
-            stop = min(start + feed.batch_size, feed.rows)
+        stop = 0
+        for step, size in enumerate(feed.sizes.tolist()):
+            start, stop = stop, stop + size
             rows = slice(start, stop) if feed.order is None else feed.order[start:stop]
             scalars = {
                 leaf: value[step] if isinstance(value, np.ndarray) else value
                 for leaf, value in feed.scalars.items()
             }
             batch = {leaf: column[rows] for leaf, column in feed.data.items()}
-            values = plan.run(self._memory | batch | scalars, stop - start)
+            values = plan.run(self._memory | batch | scalars, size)
             outputs = dict(zip(program.outputs, values, strict=False))
             if program.watched and not np.isfinite(outputs[program.watched]):
                 break

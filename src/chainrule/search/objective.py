@@ -88,7 +88,7 @@ class Objective:
             rows,
             epochs=epochs - trainer.history.epochs,
             batch_size=settings.get("batch_size", self.batch_size),
-            callbacks=[lambda trainer, row: stop()],
+            stop=stop,
             horizon=self.epochs,
         )
 

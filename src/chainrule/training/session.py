@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engines.program import Engine, Feed, Outputs, Program
 from ..errors import InputError, TrainingError
+from ..graph import shape as shapes
 from ..graph.tensor import Array, Tensor
 from ..nn.initial import initial_values
 from ..nn.losses import TINY
@@ -25,11 +26,20 @@ ROWS_AT_ONCE = 1024
 """Evaluation and prediction go through the rows in batches of this size."""
 
 
+SLOWEST_STEP, SLOWEST = 1e-3, 1e9
+"""Before there is anything to go by: seconds a step, and operations a second."""
+
+
 class Pace:
     """How many steps are run at one go: about as many as take `SECONDS_BETWEEN_LOOKS`."""
 
-    def __init__(self) -> None:
-        self._steps = 1
+    def __init__(self, operations: float) -> None:
+        seconds = SLOWEST_STEP + operations / SLOWEST
+        self._steps = max(1, int(SECONDS_BETWEEN_LOOKS / seconds))
+
+    def epochs(self, steps: int) -> int:
+        """How many epochs of so many steps."""
+        return max(1, self._steps // steps)
 
     def count(self, left: int, batch_size: int) -> int:
         """How many of the steps for the rows that are left.
@@ -57,10 +67,14 @@ class Clock:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """The steps of an epoch that were run at one go: the number done so far, and what came out."""
+    """Steps that were run at one go, of one epoch or of several whole ones, and what came out.
+
+    `step` of `steps` are done of the last one.
+    """
 
     step: int
     steps: int
+    epochs: int
     outputs: Outputs
     rows_a_second: float
 
@@ -84,7 +98,7 @@ class Session:
     def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
         self.recipe, self.engine, self.seed = recipe, engine, seed
         self.steps_done = 0
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._paces: dict[str, Pace] = {}
         self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
         self._leaves |= {f"optimizer.{slot.name}": slot for slot in recipe.slot_leaves()}
@@ -111,48 +125,67 @@ class Session:
             self.engine.write(leaf, value)
         self.steps_done, self._last = snapshot.steps_done, None
 
-    def train(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
-        """One epoch, some steps at a time.
+    def epochs_at_once(self, rows: int, batch_size: int) -> int:
+        """How many epochs may be run at one go, for all that Ctrl-C and progress need."""
+        return self._pace("training", batch_size).epochs(-(-rows // batch_size))
 
-        Where the loss is not finite the state is as before the epoch: `TrainingError`. So it is
-        after any other error.
+    def train(
+        self, data: Part, orders: Sequence[Array], batch_size: int, clock: Clock
+    ) -> Iterator[Chunk]:
+        """An epoch, some steps at a time, or several at one go; each has its order of the rows.
+
+        Where the loss is not finite the state is as before the first of them: `TrainingError`. So
+        it is after any other error.
         """
         good, self._last = self.snapshot(), None
         try:
-            yield from self._steps(data, order, batch_size, clock)
+            yield from self._steps(data, orders, batch_size, clock)
         except GeneratorExit:  # nobody asks for more steps
             raise
         except BaseException:
             self.restore(good)
             raise
 
-    def _steps(self, data: Part, order: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
+    def _steps(
+        self, data: Part, orders: Sequence[Array], batch_size: int, clock: Clock
+    ) -> Iterator[Chunk]:
         given, program = self.program("training", data)
-        steps = -(-len(order) // batch_size)
-        pace, step, last_loss = self._paces["training"], 0, None
+        pace, epochs = self._pace("training", batch_size), len(orders)
+        order = orders[0] if epochs == 1 else np.concatenate(orders)
+        in_epoch = -(-len(orders[0]) // batch_size)
+        steps, step, last_loss = epochs * in_epoch, 0, None
         while step < steps:
             start = step * batch_size
-            count = pace.count(len(order) - start, batch_size)
+            count = steps if epochs > 1 else pace.count(len(order) - start, batch_size)
             rows = order[start : start + count * batch_size]
-            scalars = self._scalars(given, program, clock, step + np.arange(count), steps)
+            scalars = self._scalars(given, program, clock, step + np.arange(count), in_epoch)
+            feed = Feed(programs.columns(given, data), batch_size, rows, scalars, epochs)
             began = time.perf_counter()
-            outputs = self.engine.run(
-                program, Feed(programs.columns(given, data), batch_size, rows, scalars)
-            )
+            outputs = self.engine.run(program, feed)
             seconds = max(time.perf_counter() - began, 1e-9)
             pace.took(count, seconds)
             done = len(outputs["loss"])
             step += done
             self.steps_done += done
-            chunk = Chunk(step, steps, outputs, len(rows) / seconds)
+            at = in_epoch if epochs > 1 else step
+            chunk = Chunk(at, in_epoch, epochs, outputs, len(rows) / seconds)
             last_loss = chunk.losses[-1] if done else last_loss
-            if done < count:
-                raise diverged(clock, step + 1, last_loss)
+            if done < count or (step == steps and not self._is_finite()):
+                raise diverged(clock, min(step + 1, steps), last_loss)
             yield chunk
-        # A gradient that is not finite in the last step shows in no loss any more.
-        # One leaf at a time: a second copy of all beside that to come back to would be much memory.
-        if not all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots):
-            raise diverged(clock, steps, last_loss)
+
+    def _is_finite(self) -> bool:
+        """Whether the weights are: a bad gradient in the last step shows in no loss any more.
+
+        One leaf at a time: a second copy of all beside that to come back to would be much memory.
+        """
+        return all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots)
+
+    def _pace(self, kind: str, batch_size: int) -> Pace:
+        if kind not in self._paces:
+            weights = sum(math.prod(shapes.resolve(W.shape, None)) for W in self.recipe.slots)
+            self._paces[kind] = Pace(6.0 * weights * batch_size)
+        return self._paces[kind]
 
     def scores(self, data: Part, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
         """The loss and the metrics over data; nothing where `stop` says so before the end."""
@@ -164,14 +197,22 @@ class Session:
             left -= len(part["loss"])
             if left and stop():
                 return {}
-        return self.means(parts)
+        return self.means(parts)[0]
 
-    def means(self, parts: Sequence[Outputs]) -> dict[str, float]:
-        """The mean loss and the metrics of all steps of the parts."""
-        sums = {
-            name: float(np.concatenate([part[name] for part in parts]).sum(dtype=np.float64))
+    def means(self, parts: Sequence[Outputs], epochs: int = 1) -> list[dict[str, float]]:
+        """The mean loss and the metrics of each epoch that is in the parts."""
+        steps = {
+            name: np.concatenate([part[name] for part in parts]).reshape(epochs, -1)
             for name in parts[0]
         }
+        return [
+            self._means(
+                {name: float(values[i].sum(dtype=np.float64)) for name, values in steps.items()}
+            )
+            for i in range(epochs)
+        ]
+
+    def _means(self, sums: dict[str, float]) -> dict[str, float]:
         weight = max(sums.pop("weight"), TINY)
         means = {name: total / weight for name, total in sums.items()}
         return means | {m.name: m.finish(means[m.name]) for m in self.recipe.metrics}
@@ -189,7 +230,7 @@ class Session:
 
     def _parts(self, kind: str, program: Program, data: dict[Tensor, Array]) -> Iterator[Outputs]:
         """What comes out for all rows, some at a time: so Ctrl-C is answered soon."""
-        pace, start = self._paces[kind], 0
+        pace, start = self._pace(kind, ROWS_AT_ONCE), 0
         order = np.arange(Feed(data, ROWS_AT_ONCE).rows)
         while start < len(order) or start == 0:
             count = max(1, pace.count(len(order) - start, ROWS_AT_ONCE))
@@ -222,7 +263,7 @@ class Session:
             given.step: since_start,
             given.t: since_start + 1.0,
         }
-        times = (clock.epoch + steps / in_epoch).tolist()
+        times = (clock.epoch + steps // in_epoch + steps % in_epoch / in_epoch).tolist()
         for leaf in program.scalars:
             value = leaf.attrs["value"]
             if leaf not in scalars:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import os
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from ..engines.choose import make_engine
-from ..engines.program import Outputs
 from ..errors import InputError, ShapeError
 from ..graph.tensor import Array, Tensor
 from ..limits import Count, Positive, Seed, Strength, check
@@ -27,35 +24,13 @@ from .data import Part, part
 from .early_stopping import BestSoFar, EarlyStopping
 from .history import History
 from .interrupt import Interrupt
+from .loop import Loop, Progress
 from .metrics import METRICS
-from .session import Chunk, Clock, Session
-
-SHUFFLE_STREAM = 1 << 32
-"""Apart from the streams of initial values, which are numbered from 0."""
+from .session import Session
 
 
 class Interrupted(UserWarning):
     """Ctrl-C ended training; the model keeps what it learned."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training is, told a few times a second; epochs and steps count from 1."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    rows_a_second: float
-    loss: float
-
-    @classmethod
-    def of(cls, clock: Clock, chunk: Chunk) -> Progress:
-        """Where an epoch is after a chunk of it."""
-        loss = float(chunk.losses[-1])
-        return cls(
-            clock.epoch + 1, clock.epochs, chunk.step, chunk.steps, chunk.rows_a_second, loss
-        )
 
 
 class Trainer(Spec):
@@ -140,7 +115,8 @@ class Trainer(Spec):
         shuffle: bool = True,
         early_stopping: EarlyStopping | None = None,
         callbacks: Sequence[Callable[[Trainer, dict[str, float]], Any]] = (),
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], Any] | None = None,
+        stop: Callable[[], bool] | None = None,
         horizon: int | None = None,
     ) -> History:
         """Train for that many more epochs, and return the history of all epochs so far.
@@ -148,8 +124,9 @@ class Trainer(Spec):
         X is [rows, features]; y is as the loss says: class numbers [rows], numbers [rows], or
         [rows, outputs]. `validation_data` is (X, y) or (X, y, sample_weight). Each of `callbacks`
         is called after an epoch with the trainer and the epoch's row, and ends training by
-        returning True. `progress` is called a few times a second. Schedules are laid out over
-        `horizon` epochs, by default up to the last one of this call.
+        returning True. `progress` is called a few times a second; as often `stop` is asked, and
+        where it says True training ends between two steps. Schedules are laid out over `horizon`
+        epochs, by default up to the last one of this call.
 
         Ctrl-C ends training between two steps, within a fifth of a second, with a warning. Where
         the loss is not finite any more, the state goes back to the end of the last good epoch:
@@ -161,76 +138,38 @@ class Trainer(Spec):
         check("fit: horizon", horizon, Count | None)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
-        for call in callbacks if progress is None else [*callbacks, progress]:
-            if not callable(call):
+        for call in (*callbacks, progress, stop):
+            if call is not None and not callable(call):
                 raise InputError(f"fit: {call!r} is no function to call back")
         data = self.part(X, y, sample_weight)
         validation = self._validation(validation_data)
-        history, last_epoch = self.history, self.history.epochs + epochs
+        history = self.history
         history.stopped, history.interrupted = "", False
-        best = None if early_stopping is None else BestSoFar(early_stopping)
+        last_epoch = history.epochs + epochs
         with Interrupt() as interrupt:
-            while history.epochs < last_epoch and not history.stopped:
-                clock = Clock(history.epochs, horizon or last_epoch)
-                order = self._order(len(data.X), clock.epoch, shuffle)
-                row = self._epoch(data, validation, order, batch_size, clock, progress, interrupt)
-                if row is None:  # half an epoch is no row of the history
-                    break
-                history.append(row)
-                if best is not None and best.is_over(row, history.epochs, self.session):
-                    history.stopped = (
-                        f"{best.monitor} was best in epoch {best.epoch}, whose weights are restored"
-                    )
-                ended = [callback(self, row) for callback in callbacks]
-                if any(ended):
-                    history.stopped = history.stopped or "a callback ended it"
-                if interrupt.asked:
-                    history.stopped = (
-                        f"interrupted after epoch {history.epochs}; the model keeps what it learned"
-                    )
-        if best is not None and best.snapshot is not None:
-            self.session.restore(best.snapshot)
+
+            def asked() -> str:
+                stopped = stop is not None and stop()
+                return "interrupted" if interrupt.asked else "stopped" if stopped else ""
+
+            Loop(
+                self.session,
+                history,
+                data,
+                batch_size,
+                shuffle,
+                validation,
+                None if early_stopping is None else BestSoFar(early_stopping),
+                [functools.partial(callback, self) for callback in callbacks],
+                progress,
+                asked,
+            ).run(last_epoch, horizon or last_epoch)
         if interrupt.asked:
             history.interrupted = True
-            warnings.warn(history.stopped, Interrupted, stacklevel=2)
+            warnings.warn(
+                history.stopped or "interrupted after the last epoch", Interrupted, stacklevel=2
+            )
         return history
-
-    def _epoch(
-        self,
-        data: Part,
-        validation: Part | None,
-        order: Array,
-        batch_size: int,
-        clock: Clock,
-        progress: Callable[[Progress], None] | None,
-        interrupt: Interrupt,
-    ) -> dict[str, float] | None:
-        """An epoch, and its row; None where Ctrl-C ended it before its last step."""
-        began = time.perf_counter()
-        parts: list[Outputs] = []
-        for chunk in self.session.train(data, order, batch_size, clock):
-            parts.append(chunk.outputs)
-            if progress is not None:
-                progress(Progress.of(clock, chunk))
-            if interrupt.asked and chunk.step < chunk.steps:
-                self.history.stopped = (
-                    f"interrupted in epoch {clock.epoch + 1} after {chunk.step} of "
-                    f"{chunk.steps} steps; the model keeps what it learned"
-                )
-                return None
-        row = self.session.means(parts)
-        if validation is not None:
-            scores = self.session.scores(validation, lambda: interrupt.asked)
-            names = ("loss", *(metric.name for metric in self.session.recipe.metrics))
-            row |= {f"val_{name}": scores.get(name, math.nan) for name in names}
-        row["seconds"] = time.perf_counter() - began
-        return row
-
-    def _order(self, rows: int, epoch: int, shuffle: bool) -> Array:
-        if not shuffle:
-            return np.arange(rows)
-        key = [self.seed, SHUFFLE_STREAM + epoch]
-        return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
 
     def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """The loss and the metrics on data, with the present weights."""

@@ -20,7 +20,7 @@ SIGNATURE = ir.FunctionType(ir.VoidType(), [LONGS, LONGS, I64, I64])
 CONTEXT = ("slots", "rows", "grain", "grains", "uniforms", "keys", "order", "left")
 """What is the same for all kernels of a step: addresses of the buffers by slot, of the step's
 uniform values, random keys and row numbers; how many rows, rows to a grain, and grains of rows; and
-how many rows are left in the run."""
+how many rows are left in the epoch."""
 
 Number = tuple[str, Any]
 """What a kernel's own number says, and of what: a length, a slot, a stride, a place in a table."""

@@ -6,30 +6,55 @@ A search trains thousands of networks, and many of them differ in a rate or a se
 from __future__ import annotations
 
 import collections
+import math
 import threading
 from collections.abc import Hashable
-from dataclasses import dataclass
 
+from ...graph.leaves import STATE_OPS, input_op
+from ...graph.shape import Free, N
 from ...graph.tensor import Tensor, constant_op
 from ...graph.walk import toposort
 from ..program import Program
 from .assemble import assemble
-from .call import Number
+from .kernels import Gather, Kernel, Loop, Product, Space
 from .passes import Stages, compile_passes
+from .schedule import written
 from .tables import Tables
 
 MOST = 64
 """Programs that are kept: each holds a graph, but no buffers."""
 
 
-@dataclass(frozen=True, eq=False)
 class CompiledProgram:
-    """The stages of a program, its code, and its leaves in the order in which it meets them."""
+    """A program's phases and code, and which of its leaves lies in which buffer."""
 
-    stages: Stages
-    code: list[tuple[int, list[Number]]]
-    tables: Tables
-    leaves: list[Tensor]
+    def __init__(self, program: Program, order: list[Tensor]) -> None:
+        stages = compile_passes(program)
+        lowered, schedule, transposes = stages.lowered, stages.schedule, stages.kept.transposes
+        self.order = order
+        self.phases, self.buffers, self.kernels = (
+            schedule.phases, schedule.buffers, schedule.kernels
+        )  # fmt: skip
+        self.code = assemble(self.kernels)
+        self.tables = Tables([number for _, numbers in self.code for number in numbers])
+        self.shown = dict(zip(program.outputs, lowered.outputs, strict=True))
+        self.scalars = [name for name, output in program.outputs.items() if output.shape == ()]
+        self.matrices = [name for name in program.outputs if name not in self.scalars]
+        leaves = lowered.leaves
+        self.constants = [(x.attrs["value"], b) for x, b in leaves.items() if x.op is constant_op]
+        self.state = {x: b for x, b in leaves.items() if x.op in STATE_OPS and x not in transposes}
+        self.transposes = [(leaves[x], leaves[W]) for x, W in transposes.items()]
+        at = {b.slot: x for x, b in leaves.items() if x.op is input_op}
+        self.gathers = [
+            (number, kernel, at[kernel.into.slot])
+            for number, kernel in enumerate(self.kernels)
+            if isinstance(kernel, Gather)
+        ]
+        pairs = {x: (leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
+        self.aliases = [pairs[x] for x in stages.in_place]
+        self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
+        self.watched, self.checked = _check(stages)
+        self.work = sum(map(work_a_row, self.kernels))
 
 
 _kept: collections.OrderedDict[Hashable, CompiledProgram] = collections.OrderedDict()
@@ -39,32 +64,31 @@ _lock = threading.Lock()
 def compiled_program(program: Program) -> tuple[CompiledProgram, dict[Tensor, Tensor]]:
     """Compiled now, or for a program of the same form; and which leaf stands for which here."""
     order = toposort([*program.results, *program.updates])
-    leaves = [node for node in order if not node.inputs]
     key = form(program, order)
     with _lock:
         found = _kept.get(key)
         if found is not None:
             _kept.move_to_end(key)
     if found is None:
-        stages = compile_passes(program)
-        code = assemble(stages.schedule.kernels)
-        tables = Tables([number for _, numbers in code for number in numbers])
-        found = CompiledProgram(stages, code, tables, leaves)
+        found = CompiledProgram(program, order)
         with _lock:
             _kept[key] = found
             while len(_kept) > MOST:
                 _kept.popitem(last=False)
-    return found, dict(zip(found.leaves, leaves, strict=True))
+    pairs = zip(found.order, order, strict=True)
+    return found, {its: here for its, here in pairs if not its.inputs}
 
 
 def form(program: Program, order: list[Tensor]) -> Hashable:
     """All of a program but the names and the values of its leaves."""
     place = {node: i for i, node in enumerate(order)}
     nodes = tuple(
-        (node.op, tuple(place[x] for x in node.inputs), tuple(node.attrs.items()))
-        if node.inputs
-        else _leaf(node)
-        for node in order
+        [
+            (node.op, *[place[x] for x in node.inputs], *node.attrs.items())
+            if node.inputs
+            else _leaf(node)
+            for node in order
+        ]
     )
     outputs = tuple((name, place[node]) for name, node in program.outputs.items())
     updates = tuple((place[leaf], place[node]) for leaf, node in program.updates.items())
@@ -77,3 +101,28 @@ def _leaf(node: Tensor) -> Hashable:
         value = node.attrs["value"]
         return (*shape, value.shape, value.tobytes())
     return shape
+
+
+def _check(stages: Stages) -> tuple[int, int]:
+    """The slot of what must be finite, and the phase after which it is known; or -1."""
+    if stages.watched is None:
+        return -1, -1
+    slot = stages.watched.slot
+    makers = [
+        number
+        for number, phase in enumerate(stages.schedule.phases)
+        for kernel in phase.kernels
+        if slot in {b.slot for b in written(kernel)}
+    ]
+    return slot, makers[0]
+
+
+def work_a_row(kernel: Kernel) -> float:
+    """About how many operations a kernel makes for a row of the batch."""
+    match kernel:
+        case Product(a=a, b=b) if N in (a.space.rows, a.space.columns):
+            lengths = (a.space.columns, b.space.columns)
+            return 2.0 * math.prod(n for n in lengths if isinstance(n, int))
+        case Loop(space=Space(rows=Free(), columns=int(columns))):
+            return float(columns * len(kernel.body))
+    return 0.0

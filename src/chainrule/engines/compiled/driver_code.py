@@ -20,7 +20,7 @@ SPINS = 2000
 FIELDS = (
     "slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars", "scalar_values",
     "matrices", "n_matrices", "swaps", "n_swaps", "watched", "checked", "order", "batch", "grain",
-    "rows", "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "meeting",
+    "rows", "epochs", "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "meeting",
 )  # fmt: skip
 """What the driver is given: addresses and counts, one 64-bit number each.
 
@@ -64,16 +64,20 @@ class _Driver:
         self.done = variable(b, integer(0))
         for name in ("slots", "grain"):
             self._set(name, self.f[name])
-        with loop(b, integer(0), self.f["rows"], self.f["batch"]) as start:
-            self._step(start)
-            b.store(b.add(b.load(self.done), integer(1)), self.done)
+        rows = self.f["rows"]
+        with loop(b, integer(0), self.f["epochs"]) as epoch:
+            first = b.mul(epoch, rows)
+            end = b.add(first, rows)
+            with loop(b, first, end, self.f["batch"]) as start:
+                self._step(start, end)
+                b.store(b.add(b.load(self.done), integer(1)), self.done)
         b.branch(self.ended)
         b.position_at_end(self.ended)
         b.ret_void()
 
-    def _step(self, start: Any) -> None:
+    def _step(self, start: Any, end: Any) -> None:
         b, f, step = self.b, self.f, self.b.load(self.done)
-        left = b.sub(f["rows"], start)
+        left = b.sub(end, start)
         rows = smaller(b, left, f["batch"])
         whole = b.add(rows, b.sub(f["grain"], integer(1)))
         self._set("left", left)

@@ -7,6 +7,7 @@ import numpy as np
 from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
+from .compiled_program import compiled_program
 from .crew import Crew
 from .kernels import space_of
 from .memory import Memory, allocate, elements
@@ -42,9 +43,20 @@ class CompiledEngine:
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
         with self._lock:
-            if program not in self._programs:
-                self._programs[program] = NativeProgram(program)
-            return self._programs[program].run(self._memory, feed, self._crew)
+            native = self._native(program, min(feed.batch_size, feed.rows))
+            return native.run(self._memory, feed, self._crew)
+
+    def _native(self, program: Program, batch: int) -> NativeProgram:
+        """The program for batches of that size; the buffers for another size are let go."""
+        before = self._programs.pop(program, None)
+        if before is None:
+            native = NativeProgram(program, *compiled_program(program), batch)
+        elif before.batch != batch:
+            native = NativeProgram(program, before.compiled, before.here, batch)
+        else:
+            native = before
+        self._programs[program] = native
+        return native
 
     def use_threads(self, threads: int | None) -> None:
         """Share the work among that many threads; None: as many as it is worth."""

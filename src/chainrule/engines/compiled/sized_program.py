@@ -1,0 +1,127 @@
+"""A compiled program for batches of one size: its kernels' numbers, and the driver's lists."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ...graph.shape import N
+from ...graph.tensor import Array
+from .call import CONTEXT
+from .compiled_program import CompiledProgram
+from .kernels import Buffer, Grains, Length, lies_over, walked
+from .memory import grain, length, stride
+from .request import entries
+from .schedule import Chain, touched
+
+CACHE = 256 * 1024
+"""Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
+quarter of a core's own cache on most processors."""
+
+FEWEST_ROWS = 96
+"""Rows at a time all the same: a product reads all of b again for each of them."""
+
+ALL = 2**62
+"""A grain that has all rows, where one thread does the work."""
+
+MOST = 64
+"""Sizes that are kept: each has some kilobytes of numbers."""
+
+
+class SizedProgram:
+    """Numbers that depend on the size of the batch; nothing in it changes any more."""
+
+    def __init__(self, compiled: CompiledProgram, batch: int) -> None:
+        self.compiled, self.batch = compiled, batch
+        numbers = [[self._number(*number) for number in own] for _, own in compiled.code]
+        self.functions = np.array([function for function, _ in compiled.code], np.int64)
+        self.numbers = np.array([number for own in numbers for number in own], np.int64)
+        """Those of all kernels, one kernel after the other."""
+        self.first = np.cumsum([0, *map(len, numbers)])[:-1]
+        """Where a kernel's own numbers begin."""
+        phases, chains = self._plan()
+        self.lists: dict[str, Array | int] = {
+            "phases": entries(phases, 3),
+            "chains": entries(chains, 5),
+            "scalars": entries([(compiled.shown[name].slot,) for name in compiled.scalars], 1),
+            "swaps": entries(compiled.swaps, 2),
+            "watched": compiled.watched,
+            "checked": compiled.checked,
+            "batch": batch,
+            "grain": grain(batch),
+        }
+
+    def form(self, buffer: Buffer) -> tuple[int, int]:
+        """The stride and the columns of a buffer."""
+        columns = buffer.space.columns
+        return stride(columns, self.batch), length(columns, self.batch)
+
+    def _number(self, kind: str, what: Any) -> int:
+        """One of a kernel's own numbers."""
+        match kind:
+            case "slot":
+                return int(what.slot)
+            case "stride":
+                return self.form(what)[0]
+            case "length":
+                return self._length(what)
+            case "rows":
+                return self._length(what.space.rows)
+            case "grain":
+                return self._grain(what)
+            case "last row":
+                return length(what.space.rows, self.batch) - 1
+            case "number":
+                return int(what)
+            case "data":
+                return 0  # known when there is a feed
+        return self.compiled.tables.place(kind, what)
+
+    def _length(self, n: Length) -> int:
+        """A length, or below 0 where the context has it."""
+        varies = {N: "rows", Grains(N): "grains"}
+        return -CONTEXT.index(varies[n]) if n in varies else length(n, self.batch)
+
+    def _grain(self, along: Length | None) -> int:
+        if along is N:
+            return -CONTEXT.index("grain")
+        return ALL if along is None else grain(length(along, self.batch))
+
+    def _plan(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """The driver's lists of phases and chains; what is for one thread is a chain by itself."""
+        phases: list[tuple[int, ...]] = []
+        chains: list[tuple[int, ...]] = []
+        call = 0
+        for phase in self.compiled.phases:
+            first = len(chains)
+            for chain in phase.chains:
+                end = call + len(chain.kernels)
+                form = self._length(chain.length), self._grain(chain.length)
+                chains.append((*form, self._rows_at_once(chain), call, end))
+                call = end
+            alone = len(chains)
+            for kernel in phase.alone:
+                chains.append((self._length(lies_over(kernel)), ALL, ALL, call, call + 1))
+                call += 1
+            phases.append((first, alone, len(chains)))
+        return phases, chains
+
+    def _rows_at_once(self, chain: Chain) -> int:
+        """As many rows as the cache has room for, in whole grains."""
+        buffers = {b.slot: b for kernel in chain.kernels for b in touched(kernel)}
+        of_rows = [walked(b.space) for b in buffers.values()]
+        size = sum(
+            4 if space.rows == 1 else 4 * stride(space.columns, self.batch)
+            for space in of_rows
+            if chain.length in (space.rows, space.columns if space.rows == 1 else None)
+        )
+        unit = grain(length(chain.length, self.batch))
+        return max(1, max(FEWEST_ROWS, CACHE // max(size, 1)) // unit) * unit
+
+
+@functools.lru_cache(MOST)
+def sized_program(compiled: CompiledProgram, batch: int) -> SizedProgram:
+    """Made now, or by somebody before."""
+    return SizedProgram(compiled, batch)

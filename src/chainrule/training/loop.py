@@ -1,0 +1,129 @@
+"""The loop over epochs, until the last one or until somebody ends it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import TrainingError
+from ..graph.tensor import Array
+from .data import Part
+from .early_stopping import BestSoFar
+from .history import History
+from .session import Chunk, Clock, Session
+
+SHUFFLE_STREAM = 1 << 32
+"""Apart from the streams of initial values, which are numbered from 0."""
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is, told a few times a second; epochs and steps count from 1."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    rows_a_second: float
+    loss: float
+
+    @classmethod
+    def of(cls, clock: Clock, chunk: Chunk) -> Progress:
+        """Where training is after a chunk of it."""
+        return cls(
+            clock.epoch + chunk.epochs, clock.epochs, chunk.step, chunk.steps, chunk.rows_a_second,
+            float(chunk.losses[-1]),
+        )  # fmt: skip
+
+
+@dataclass(eq=False)
+class Loop:
+    """Trains a session on the rows of `data`, and writes a row an epoch into the history."""
+
+    session: Session
+    history: History
+    data: Part
+    batch_size: int
+    shuffle: bool
+    validation: Part | None
+    best: BestSoFar | None
+    callbacks: Sequence[Callable[[Row], Any]]
+    progress: Callable[[Progress], Any] | None
+    asked: Callable[[], str]
+    """Whether training is to end now, and by which word that is told: "interrupted"."""
+
+    def run(self, last_epoch: int, horizon: int) -> None:
+        """Train until that epoch; schedules are laid out over `horizon` epochs."""
+        history, most = self.history, 1 if self._is_watched else last_epoch
+        while history.epochs < last_epoch and not history.stopped:
+            clock = Clock(history.epochs, horizon)
+            left = min(most, last_epoch - history.epochs)
+            count = min(left, self.session.epochs_at_once(len(self.data.X), self.batch_size))
+            try:
+                rows = self._epochs(clock, count)
+            except TrainingError:
+                if count == 1:
+                    raise
+                most = 1  # again, one at a time, to end up after the last good one
+                continue
+            for row in rows:
+                history.append(row)
+            if rows:
+                history.stopped = self._end(rows[-1])
+        if self.best is not None and self.best.snapshot is not None:
+            self.session.restore(self.best.snapshot)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether somebody looks at the model after each epoch."""
+        return bool(self.validation or self.best or self.callbacks)
+
+    def _epochs(self, clock: Clock, count: int) -> list[Row]:
+        """Some epochs, and their rows; none of one that is ended before its last step."""
+        began = time.perf_counter()
+        numbers = range(clock.epoch, clock.epoch + count)
+        orders = [order(len(self.data.X), self.session.seed, i, self.shuffle) for i in numbers]
+        parts = []
+        for chunk in self.session.train(self.data, orders, self.batch_size, clock):
+            parts.append(chunk.outputs)
+            if self.progress is not None:
+                self.progress(Progress.of(clock, chunk))
+            if chunk.step < chunk.steps and (word := self.asked()):
+                self.history.stopped = (
+                    f"{word} in epoch {clock.epoch + 1} after {chunk.step} of "
+                    f"{chunk.steps} steps; the model keeps what it learned"
+                )
+                return []
+        rows = self.session.means(parts, count)
+        if self.validation is not None:
+            scores = self.session.scores(self.validation, lambda: bool(self.asked()))
+            names = ("loss", *(metric.name for metric in self.session.recipe.metrics))
+            rows[-1] |= {f"val_{name}": scores.get(name, math.nan) for name in names}
+        seconds = (time.perf_counter() - began) / count
+        return [row | {"seconds": seconds} for row in rows]
+
+    def _end(self, row: Row) -> str:
+        """Why training ends after this epoch; empty if it does not."""
+        best, epochs = self.best, self.history.epochs
+        is_over = best is not None and best.is_over(row, epochs, self.session)
+        ended = [callback(row) for callback in self.callbacks]
+        if word := self.asked():
+            return f"{word} after epoch {epochs}; the model keeps what it learned"
+        if best is not None and is_over:
+            return f"{best.monitor} was best in epoch {best.epoch}, whose weights are restored"
+        return "a callback ended it" if any(ended) else ""
+
+
+def order(rows: int, seed: int, epoch: int, shuffle: bool) -> Array:
+    """The rows' numbers in the order in which an epoch takes them."""
+    if not shuffle:
+        return np.arange(rows)
+    key = [seed, SHUFFLE_STREAM + epoch]
+    return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
