@@ -21,7 +21,7 @@ from test_layers import LAYER_EXAMPLES
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.choose import make_engine
-from chainrule.engines.compiled import crew, memory, native, sized_program, verify
+from chainrule.engines.compiled import crew, native, sized_program, verify
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
@@ -494,8 +494,7 @@ def guarded(before):
     """An allocator whose memory ends, or begins, at a page that may not be touched."""
     libc, page, kept = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE, []
 
-    def allocate(space, capacity):
-        size = memory_size(space, capacity)
+    def area(size):
         inside = -(-size * 4 // page) * page
         area = mmap.mmap(-1, inside + 2 * page)
         kept.append(area)
@@ -505,12 +504,7 @@ def guarded(before):
         offset = page if before else page + inside - size * 4
         return np.frombuffer(area, np.float32, size, offset)
 
-    return allocate
-
-
-def memory_size(space, capacity):
-    rows, columns = (memory.length(n, capacity) for n in (space.rows, space.columns))
-    return rows * memory.stride(columns) + LANES
+    return lambda sizes: [area(size) for size in sizes]
 
 
 @pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")

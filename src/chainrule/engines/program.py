@@ -13,7 +13,7 @@ from ..graph.leaves import STATE_OPS, scalar_op
 from ..graph.shape import N
 from ..graph.tensor import Array, Tensor
 from ..graph.text import listing
-from ..graph.walk import leaves
+from ..graph.walk import toposort
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +44,15 @@ class Program:
         """All that a step computes: the outputs, then the new values of the state."""
         return [*self.outputs.values(), *self.updates.values()]
 
+    @functools.cached_property
+    def order(self) -> list[Tensor]:
+        """All nodes in the order of computation, and the state that is updated."""
+        return toposort([*self.results, *self.updates])
+
     @property
     def leaves(self) -> list[Tensor]:
         """What a step reads, and the state that it updates."""
-        return list(dict.fromkeys([*leaves(self.results), *self.updates]))
+        return [node for node in self.order if not node.inputs]
 
     @functools.cached_property
     def scalars(self) -> list[Tensor]:

@@ -1,6 +1,5 @@
 """Shapes: feature axes have fixed lengths; the batch axis has the free length `N`."""
 
-import functools
 from collections.abc import Iterable
 from typing import Final
 
@@ -41,11 +40,7 @@ def broadcast(name: str, shapes: Iterable[Shape]) -> Shape:
     Traceback (most recent call last):
     chainrule.errors.ShapeError: subtract: [N] and [N, 1] would pair every row with every other row
     """
-    return _broadcast(name, tuple(shapes))
-
-
-@functools.lru_cache(1024)  # a network asks for the same few, thousands of times in a search
-def _broadcast(name: str, shapes: tuple[Shape, ...]) -> Shape:
+    shapes = tuple(shapes)
     rank = max(map(len, shapes))
     columns = zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True)
     result: list[Dim] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -214,30 +216,38 @@ class Op:
 
     def __call__(self, *operands: TensorLike, **attrs: Any) -> Tensor:
         """Make a node; numbers and arrays among the operands become constants."""
-        wanted = self.takes or (None,) * len(operands)
-        if len(operands) != len(wanted):
-            raise InputError(f"{self.name}: {len(operands)} operands, expected {len(wanted)}")
-        inputs = self._tensors(operands, wanted)
-        free: list[DType] = []
-        for i, (x, kind) in enumerate(zip(inputs, wanted, strict=True)):
-            if kind is None:
-                free.append(x.dtype)
-            elif x.dtype != kind:
-                raise InputError(f"{self.name}: operand {i} is {x.dtype}, expected {kind}")
-        if len(set(free)) > 1:
-            raise InputError(f"{self.name}: operands are {' and '.join(free)}, expected one dtype")
-        shape = self.shape(*[x.shape for x in inputs], **attrs)
-        return Tensor(self, inputs, attrs, shape, self.dtype or inputs[-1].dtype)
+        inputs = self._tensors(operands)
+        kinds = tuple([(x.shape, x.dtype) for x in inputs])
+        shape, dtype = _result(self, kinds, **attrs)
+        return Tensor(self, inputs, attrs, shape, dtype)
 
-    def _tensors(
-        self, operands: tuple[TensorLike, ...], wanted: tuple[DType | None, ...]
-    ) -> tuple[Tensor, ...]:
+    def _tensors(self, operands: tuple[TensorLike, ...]) -> tuple[Tensor, ...]:
         """The operands as tensors; a number counts as what stands beside it."""
         peers = [x.dtype for x in operands if isinstance(x, Tensor)]
+        if len(peers) == len(operands):
+            return operands  # type: ignore[return-value]
+        wanted = self.takes or (None,) * len(operands)
         alike: DType = next((kind for kind in peers if kind != "bool"), "float")
-        return tuple(
-            [as_tensor(x, kind or alike) for x, kind in zip(operands, wanted, strict=True)]
-        )
+        pairs = itertools.zip_longest(operands, wanted[: len(operands)])
+        return tuple([as_tensor(x, kind or alike) for x, kind in pairs])
+
+
+@functools.lru_cache(4096)  # a network asks for the same few, thousands of times in a search
+def _result(op: Op, kinds: tuple[tuple[Shape, DType], ...], **attrs: Any) -> tuple[Shape, DType]:
+    """The shape and dtype of what an op makes of inputs of such shapes and dtypes."""
+    wanted = op.takes or (None,) * len(kinds)
+    if len(kinds) != len(wanted):
+        raise InputError(f"{op.name}: {len(kinds)} operands, expected {len(wanted)}")
+    free: list[DType] = []
+    for i, ((_, found), kind) in enumerate(zip(kinds, wanted, strict=True)):
+        if kind is None:
+            free.append(found)
+        elif found != kind:
+            raise InputError(f"{op.name}: operand {i} is {found}, expected {kind}")
+    if len(set(free)) > 1:
+        raise InputError(f"{op.name}: operands are {' and '.join(free)}, expected one dtype")
+    shape = op.shape(*[shape for shape, _ in kinds], **attrs)
+    return shape, op.dtype or kinds[-1][1]
 
 
 OPS: dict[str, Op] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import numpy as np
 
 from ..engines.program import Engine, Feed, Outputs, Program
 from ..errors import InputError, TrainingError
-from ..graph import shape as shapes
 from ..graph.tensor import Array, Tensor
 from ..nn.initial import initial_values
 from ..nn.losses import TINY
@@ -183,8 +181,7 @@ class Session:
 
     def _pace(self, kind: str, batch_size: int) -> Pace:
         if kind not in self._paces:
-            weights = sum(math.prod(shapes.resolve(W.shape, None)) for W in self.recipe.slots)
-            self._paces[kind] = Pace(6.0 * weights * batch_size)
+            self._paces[kind] = Pace(6.0 * self.recipe.model.parameter_count * batch_size)
         return self._paces[kind]
 
     def scores(self, data: Part, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:

@@ -13,7 +13,6 @@ from collections.abc import Hashable
 from ...graph.leaves import STATE_OPS, input_op
 from ...graph.shape import Free, N
 from ...graph.tensor import Tensor, constant_op
-from ...graph.walk import toposort
 from ..program import Program
 from .assemble import assemble
 from .kernels import Gather, Kernel, Loop, Product, Space
@@ -28,10 +27,10 @@ MOST = 64
 class CompiledProgram:
     """A program's phases and code, and which of its leaves lies in which buffer."""
 
-    def __init__(self, program: Program, order: list[Tensor]) -> None:
+    def __init__(self, program: Program) -> None:
         stages = compile_passes(program)
         lowered, schedule, transposes = stages.lowered, stages.schedule, stages.kept.transposes
-        self.order = order
+        self.order = program.order
         self.phases, self.buffers, self.kernels = (
             schedule.phases, schedule.buffers, schedule.kernels
         )  # fmt: skip
@@ -63,31 +62,30 @@ _lock = threading.Lock()
 
 def compiled_program(program: Program) -> tuple[CompiledProgram, dict[Tensor, Tensor]]:
     """Compiled now, or for a program of the same form; and which leaf stands for which here."""
-    order = toposort([*program.results, *program.updates])
-    key = form(program, order)
+    key = form(program)
     with _lock:
         found = _kept.get(key)
         if found is not None:
             _kept.move_to_end(key)
     if found is None:
-        found = CompiledProgram(program, order)
+        found = CompiledProgram(program)
         with _lock:
             _kept[key] = found
             while len(_kept) > MOST:
                 _kept.popitem(last=False)
-    pairs = zip(found.order, order, strict=True)
+    pairs = zip(found.order, program.order, strict=True)
     return found, {its: here for its, here in pairs if not its.inputs}
 
 
-def form(program: Program, order: list[Tensor]) -> Hashable:
+def form(program: Program) -> Hashable:
     """All of a program but the names and the values of its leaves."""
-    place = {node: i for i, node in enumerate(order)}
+    place = {node: i for i, node in enumerate(program.order)}
     nodes = tuple(
         [
             (node.op, *[place[x] for x in node.inputs], *node.attrs.items())
             if node.inputs
             else _leaf(node)
-            for node in order
+            for node in program.order
         ]
     )
     outputs = tuple((name, place[node]) for name, node in program.outputs.items())

@@ -10,7 +10,7 @@ from ..program import Feed, Outputs, Program
 from .compiled_program import compiled_program
 from .crew import Crew
 from .kernels import space_of
-from .memory import Memory, allocate, elements
+from .memory import Memory, allocate, elements, size
 from .native_program import NativeProgram
 from .passes import compile_passes
 
@@ -35,7 +35,7 @@ class CompiledEngine:
         space, arrays = space_of(leaf), self._memory.arrays
         with self._lock:
             if leaf not in arrays:
-                arrays[leaf] = allocate(space, 0)
+                (arrays[leaf],) = allocate([size(space, 0)])
             held = elements(arrays[leaf], space, 0)
             held[:] = np.asarray(value, np.float32).reshape(held.shape)
             self._memory.changes += 1

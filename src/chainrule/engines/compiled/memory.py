@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -57,13 +59,19 @@ def stride(columns: Length, batch: int = 0) -> int:
     return padded + host().lanes if padded * 4 % PAGE == 0 else padded
 
 
-def allocate(space: Space, batch: int) -> Array:
-    """Zeros for a space, from the start of a cache line; a last vector may reach past the end."""
-    size = length(space.rows, batch) * stride(space.columns, batch) + host().lanes
-    spare = CACHE_LINE // 4
-    memory = np.zeros(size + spare, np.float32)
+def size(space: Space, batch: int) -> int:
+    """The numbers that a space takes; a last vector may reach past its end."""
+    return length(space.rows, batch) * stride(space.columns, batch) + host().lanes
+
+
+def allocate(sizes: Sequence[int]) -> list[Array]:
+    """Zeros for so many numbers each, in one block, each from the start of a cache line."""
+    line = CACHE_LINE // 4
+    places = [0, *itertools.accumulate(math.ceil(size / line) * line for size in sizes)]
+    memory = np.zeros(places[-1] + line, np.float32)
     start = -memory.ctypes.data % CACHE_LINE // 4
-    return memory[start : start + size]
+    starts = [start + place for place in places[:-1]]
+    return [memory[at : at + size] for at, size in zip(starts, sizes, strict=True)]
 
 
 def elements(memory: Array, space: Space, batch: int) -> Array:

@@ -49,12 +49,15 @@ class NativeProgram:
         self.request.set(slots=self.slots, calls=self.calls, **self.sized.lists)
 
     def _buffers(self) -> dict[int, Array]:
-        """All but those of the state, which the engine's memory has."""
-        compiled = self.compiled
-        others = {*self.state.values(), *(new for _, new in compiled.aliases)}
-        own = [buffer for buffer in compiled.buffers if buffer.slot not in others]
-        arrays = {buffer.slot: allocate(buffer.space, self.batch) for buffer in own}
-        for value, buffer in compiled.constants:
+        """All but those of the state. What is swapped with state is a block by itself, since it
+        may outlive the others."""
+        sizes, swapped = self.sized.sizes, {new for _, new in self.compiled.swaps}
+        together = [slot for slot in sizes if slot not in swapped]
+        blocks = [together, *([slot] for slot in swapped)]
+        arrays: dict[int, Array] = {}
+        for slots in blocks:
+            arrays |= zip(slots, allocate([sizes[slot] for slot in slots]), strict=True)
+        for value, buffer in self.compiled.constants:
             held = elements(arrays[buffer.slot], buffer.space, self.batch)
             held = held if buffer.dtype == "float" else held.view(np.int32)
             held[:] = value.reshape(held.shape)

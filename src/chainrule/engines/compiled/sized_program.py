@@ -12,7 +12,7 @@ from ...graph.tensor import Array
 from .call import CONTEXT
 from .compiled_program import CompiledProgram
 from .kernels import Buffer, Grains, Length, lies_over, walked
-from .memory import grain, length, stride
+from .memory import grain, length, size, stride
 from .request import entries
 from .schedule import Chain, touched
 
@@ -41,6 +41,10 @@ class SizedProgram:
         """Those of all kernels, one kernel after the other."""
         self.first = np.cumsum([0, *map(len, numbers)])[:-1]
         """Where a kernel's own numbers begin."""
+        held = {b.slot for b in compiled.state.values()} | {new for _, new in compiled.aliases}
+        own = [b for b in compiled.buffers if b.slot not in held]
+        self.sizes = {b.slot: size(b.space, batch) for b in own}
+        """Of all buffers but those of the state, which the engine's memory has."""
         phases, chains = self._plan()
         self.lists: dict[str, Array | int] = {
             "phases": entries(phases, 3),
@@ -112,13 +116,13 @@ class SizedProgram:
         """As many rows as the cache has room for, in whole grains."""
         buffers = {b.slot: b for kernel in chain.kernels for b in touched(kernel)}
         of_rows = [walked(b.space) for b in buffers.values()]
-        size = sum(
+        bytes_a_row = sum(
             4 if space.rows == 1 else 4 * stride(space.columns, self.batch)
             for space in of_rows
             if chain.length in (space.rows, space.columns if space.rows == 1 else None)
         )
         unit = grain(length(chain.length, self.batch))
-        return max(1, max(FEWEST_ROWS, CACHE // max(size, 1)) // unit) * unit
+        return max(1, max(FEWEST_ROWS, CACHE // max(bytes_a_row, 1)) // unit) * unit
 
 
 @functools.lru_cache(MOST)
