@@ -60,7 +60,7 @@ class _ProductCode:
     def __init__(self, call: Call, host: Host) -> None:
         self.call, self.b, self.lanes = call, call.b, host.lanes
         self.tile_rows, self.wide = host.tile
-        self.e = Emitter(self.b, host.lanes)
+        self.e, self.half = (Emitter(self.b, lanes) for lanes in (host.lanes, host.lanes // 2))
         self.a, self.right, into = (call.pointer(name) for name in ("a", "b", "into"))
         self.down, self.along = call.number("", "down"), call.number("", "along")
         self.b_stride, self.into_stride = (call.number("", f"{x} stride") for x in ("b", "into"))
@@ -80,17 +80,23 @@ class _ProductCode:
         b.ret_void()
 
     def _rows(self, into: Any, start: Any, stop: Any) -> None:
-        """Some rows of the result, a panel of columns at a time."""
-        b, self.target = self.b, into
-        vectors = b.sdiv(b.add(self.columns, integer(self.lanes - 1)), integer(self.lanes))
-        whole = b.mul(b.sdiv(vectors, integer(self.wide)), integer(self.wide))
-        with loop(b, integer(0), whole, self.wide) as vector:
-            self._panel(start, stop, b.mul(vector, integer(self.lanes)), self.wide)
-        for rest in range(1, self.wide):
-            with b.if_then(b.icmp_signed("==", b.sub(vectors, whole), integer(rest))):
-                self._panel(start, stop, b.mul(whole, integer(self.lanes)), rest)
+        """Some rows of the result, a panel of columns at a time.
 
-    def _panel(self, start: Any, stop: Any, column: Any, vectors: int) -> None:
+        The last panel may end with half a vector: 100 × 784 × 53 takes 83 µs so, and else 104.
+        """
+        b, self.target, half = self.b, into, self.lanes // 2
+        panel = self.wide * self.lanes
+        halves = b.sdiv(b.add(self.columns, integer(half - 1)), integer(half))
+        whole = b.mul(b.sdiv(halves, integer(2 * self.wide)), integer(panel))
+        with loop(b, integer(0), whole, panel) as column:
+            self._panel(start, stop, column, [self.lanes] * self.wide)
+        rest = b.srem(halves, integer(2 * self.wide))
+        for count in range(1, 2 * self.wide):
+            with b.if_then(b.icmp_signed("==", rest, integer(count))):
+                widths = [self.lanes] * (count // 2) + [half] * (count % 2)
+                self._panel(start, stop, whole, widths)
+
+    def _panel(self, start: Any, stop: Any, column: Any, widths: Sequence[int]) -> None:
         """Rows for some columns, in the tallest tiles that fit; the last one overlaps the one
         before it, and computes the same there."""
         b = self.b
@@ -100,35 +106,36 @@ class _ProductCode:
             with b.if_then(b.icmp_signed(">=", count, integer(height))):
                 last = b.sub(stop, integer(height))
                 with loop(b, start, stop, height) as row:
-                    self._tile(smaller(b, row, last), column, height, vectors)
+                    self._tile(smaller(b, row, last), column, height, widths)
                 b.branch(done)
         b.branch(done)
         b.position_at_end(done)
 
-    def _tile(self, row: Any, column: Any, height: int, vectors: int) -> None:
+    def _tile(self, row: Any, column: Any, height: int, widths: Sequence[int]) -> None:
         b = self.b
         bases = [b.gep(self.a, [b.mul(b.add(row, integer(i)), self.down)]) for i in range(height)]
-        sums = [variable(b, self.e.number(0.0)) for _ in range(height * vectors)]
+        emitters = [self.e if lanes == self.lanes else self.half for lanes in widths]
+        sums = [[variable(b, e.number(0.0)) for e in emitters] for _ in range(height)]
         with loop(b, self.first, self.last) as k:
-            self._add_products(k, column, bases, sums, vectors)
+            self._add_products(k, column, bases, sums, emitters)
         for i in range(height):
             start = b.add(b.mul(b.add(row, integer(i)), self.into_stride), column)
-            for j in range(vectors):
+            for j, place in enumerate(sums[i]):
                 at = b.add(start, integer(j * self.lanes))
-                store_vector(b, b.load(sums[i * vectors + j]), self.target, at)
+                store_vector(b, b.load(place), self.target, at)
 
     def _add_products(
-        self, k: Any, column: Any, bases: list[Any], sums: list[Any], vectors: int
+        self, k: Any, column: Any, bases: list[Any], sums: list[list[Any]], emitters: list[Emitter]
     ) -> None:
         b = self.b
         start = b.add(b.mul(k, self.b_stride), column)
         right = [
-            load_vector(b, self.right, b.add(start, integer(j * self.lanes)), self.e.floats)
-            for j in range(vectors)
+            load_vector(b, self.right, b.add(start, integer(j * self.lanes)), e.floats)
+            for j, e in enumerate(emitters)
         ]
         offset = b.mul(k, self.along)
-        for i, base in enumerate(bases):
-            left = splat(b, load_at(b, base, offset), self.lanes)
-            for j in range(vectors):
-                place = sums[i * vectors + j]
-                b.store(self.e.fma(left, right[j], b.load(place)), place)
+        for base, places in zip(bases, sums, strict=True):
+            number = load_at(b, base, offset)
+            left = {e.lanes: splat(b, number, e.lanes) for e in emitters}
+            for e, vector, place in zip(emitters, right, places, strict=True):
+                b.store(e.fma(left[e.lanes], vector, b.load(place)), place)
