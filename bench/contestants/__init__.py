@@ -1,4 +1,4 @@
-"""Who is timed. A contestant makes a function that trains for an epoch."""
+"""Who is timed. A contestant makes a function that trains for some epochs."""
 
 import importlib
 from collections.abc import Callable
@@ -11,6 +11,10 @@ from bench.workloads import Workload
 from chainrule.engines.compiled.crew import processors
 
 Epoch = Callable[[], object]
+"""Trains for an epoch."""
+
+Epochs = Callable[[int], object]
+"""Trains for so many."""
 
 
 class CannotDo(Exception):
@@ -25,6 +29,8 @@ class Contestant:
     threads: int | None
     needs: str = "numpy"
     function: str = "epoch"
+    """Makes an `Epoch`, or where `many` says so an `Epochs`."""
+    many: bool = False
 
     @property
     def cores(self) -> int:
@@ -36,16 +42,21 @@ class Contestant:
         """Whether the package is there that it needs."""
         return find_spec(self.needs) is not None
 
-    def load(self) -> Callable[[Workload, np.ndarray, np.ndarray], Epoch]:
+    def load(self) -> Callable[[Workload, np.ndarray, np.ndarray], Epochs]:
         """Import what it needs."""
         make = getattr(importlib.import_module(f"bench.contestants.{self.module}"), self.function)
-        return lambda w, X, y: make(w, X, y, self.threads)
+
+        def epochs(w: Workload, X: np.ndarray, y: np.ndarray) -> Epochs:
+            made = make(w, X, y, self.threads)
+            return made if self.many else lambda count: [made() for _ in range(count)]
+
+        return epochs
 
 
 OURS = {
-    "chainrule, 1 thread": Contestant("ours", 1),
-    "chainrule, 2 threads": Contestant("ours", 2),
-    "chainrule": Contestant("ours", None),
+    "chainrule, 1 thread": Contestant("ours", 1, function="epochs", many=True),
+    "chainrule, 2 threads": Contestant("ours", 2, function="epochs", many=True),
+    "chainrule": Contestant("ours", None, function="epochs", many=True),
 }
 
 CONTESTANTS = OURS | {
@@ -58,7 +69,7 @@ CONTESTANTS = OURS | {
     "scikit-learn": Contestant("scikit_learn", None, "sklearn"),
     "NumPy, 1 thread": Contestant("book", 1),
     "NumPy, 2 threads": Contestant("book", 2),
-    "chainrule's reference": Contestant("ours", None, function="reference"),
+    "chainrule's reference": Contestant("ours", None, function="reference", many=True),
 }
 """Everybody by name; a peer is named by the words before its comma."""
 
