@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -17,9 +18,22 @@ def integer(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
 
 
+@dataclass
+class Carried:
+    """A value that a loop changes from one time to the next."""
+
+    value: Value
+
+
 @contextmanager
-def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int | Value = 1) -> Iterator[Value]:
-    """`for i in range(start, stop, step)`."""
+def loop(
+    b: ir.IRBuilder,
+    start: Value,
+    stop: Value,
+    step: int | Value = 1,
+    carried: Sequence[Carried] = (),
+) -> Iterator[Value]:
+    """`for i in range(start, stop, step)`; the body sets the values that are carried."""
     before = b.block
     head = b.append_basic_block("head")
     body = b.append_basic_block("body")
@@ -28,11 +42,18 @@ def loop(b: ir.IRBuilder, start: Value, stop: Value, step: int | Value = 1) -> I
     b.position_at_end(head)
     i = b.phi(I64, "i")
     i.add_incoming(start, before)
+    phis = [b.phi(x.value.type) for x in carried]
+    for x, phi in zip(carried, phis, strict=True):
+        phi.add_incoming(x.value, before)
+        x.value = phi
     b.cbranch(b.icmp_signed("<", i, stop), body, after)
     b.position_at_end(body)
     yield i
     step = integer(step) if isinstance(step, int) else step
     i.add_incoming(b.add(i, step), b.block)
+    for x, phi in zip(carried, phis, strict=True):
+        phi.add_incoming(x.value, b.block)
+        x.value = phi
     b.branch(head)
     b.position_at_end(after)
 

@@ -14,14 +14,11 @@ from typing import Any
 from llvmlite import ir
 
 from ...graph.shape import N
-from .build import integer, load_at, load_vector, loop, smaller, splat, store_vector, variable
+from .build import Carried, integer, load_at, load_vector, loop, smaller, splat, store_vector
 from .call import Call, Number
 from .emit import Emitter
 from .kernels import Product
 from .native import Host
-
-HEIGHTS = 3, 1
-"""Of tiles for what has fewer rows than a tile: each a few instructions more to compile."""
 
 
 def write_product(module: ir.Module, name: str, host: Host) -> list[Number]:
@@ -97,35 +94,40 @@ class _ProductCode:
                 self._panel(start, stop, whole, widths)
 
     def _panel(self, start: Any, stop: Any, column: Any, widths: Sequence[int]) -> None:
-        """Rows for some columns, in the tallest tiles that fit; the last one overlaps the one
-        before it, and computes the same there."""
-        b = self.b
-        count = b.sub(stop, start)
+        """Rows for some columns, a tile at a time; in the place of rows that a tile has too many,
+        it computes the last one again. A single row has a tile of its own, for batches of one."""
+        b, last = self.b, self.b.sub(stop, integer(1))
         done = b.append_basic_block("done")
-        for height in (self.tile_rows, *HEIGHTS):
-            with b.if_then(b.icmp_signed(">=", count, integer(height))):
-                last = b.sub(stop, integer(height))
-                with loop(b, start, stop, height) as row:
-                    self._tile(smaller(b, row, last), column, height, widths)
+        if widths[-1] == self.lanes:
+            with b.if_then(b.icmp_signed("==", start, last)):
+                self._tile([start], column, widths)
                 b.branch(done)
+        with loop(b, start, stop, self.tile_rows) as row:
+            numbers = range(self.tile_rows)
+            self._tile([smaller(b, b.add(row, integer(i)), last) for i in numbers], column, widths)
         b.branch(done)
         b.position_at_end(done)
 
-    def _tile(self, row: Any, column: Any, height: int, widths: Sequence[int]) -> None:
+    def _tile(self, rows: Sequence[Any], column: Any, widths: Sequence[int]) -> None:
         b = self.b
-        bases = [b.gep(self.a, [b.mul(b.add(row, integer(i)), self.down)]) for i in range(height)]
+        bases = [b.gep(self.a, [b.mul(row, self.down)]) for row in rows]
         emitters = [self.e if lanes == self.lanes else self.half for lanes in widths]
-        sums = [[variable(b, e.number(0.0)) for e in emitters] for _ in range(height)]
-        with loop(b, self.first, self.last) as k:
+        sums = [[Carried(e.number(0.0)) for e in emitters] for _ in rows]
+        with loop(b, self.first, self.last, carried=[x for row in sums for x in row]) as k:
             self._add_products(k, column, bases, sums, emitters)
-        for i in range(height):
-            start = b.add(b.mul(b.add(row, integer(i)), self.into_stride), column)
-            for j, place in enumerate(sums[i]):
+        for row, totals in zip(rows, sums, strict=True):
+            start = b.add(b.mul(row, self.into_stride), column)
+            for j, total in enumerate(totals):
                 at = b.add(start, integer(j * self.lanes))
-                store_vector(b, b.load(place), self.target, at)
+                store_vector(b, total.value, self.target, at)
 
     def _add_products(
-        self, k: Any, column: Any, bases: list[Any], sums: list[list[Any]], emitters: list[Emitter]
+        self,
+        k: Any,
+        column: Any,
+        bases: list[Any],
+        sums: list[list[Carried]],
+        emitters: list[Emitter],
     ) -> None:
         b = self.b
         start = b.add(b.mul(k, self.b_stride), column)
@@ -134,8 +136,8 @@ class _ProductCode:
             for j, e in enumerate(emitters)
         ]
         offset = b.mul(k, self.along)
-        for base, places in zip(bases, sums, strict=True):
+        for base, totals in zip(bases, sums, strict=True):
             number = load_at(b, base, offset)
             left = {e.lanes: splat(b, number, e.lanes) for e in emitters}
-            for e, vector, place in zip(emitters, right, places, strict=True):
-                b.store(e.fma(left[e.lanes], vector, b.load(place)), place)
+            for e, vector, total in zip(emitters, right, totals, strict=True):
+                total.value = e.fma(left[e.lanes], vector, total.value)
