@@ -26,7 +26,7 @@ from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
 from chainrule.engines.compiled.passes import compile_passes
-from chainrule.engines.compiled.schedule import Chain, Phase
+from chainrule.engines.compiled.schedule import Chain, Phase, written
 from chainrule.engines.compiled.simplify import simplify
 from chainrule.engines.program import Feed, Program
 from chainrule.engines.reference import ReferenceEngine
@@ -637,6 +637,21 @@ def test_a_kernel_too_few_too_early_or_twice_is_found():
     ):
         with pytest.raises(verify.CompilerError, match=r"nothing fills|not filled yet|again"):
             verify.kernels(replace(lowered, kernels=broken))
+
+
+def test_memory_that_is_needed_still_is_not_shared():
+    """x·W + b lies over x·W, and ReLU of it has a place of its own: both are read again."""
+    found = stages()
+    product, loop = found.schedule.phases[0].chains[0].kernels[1:3]
+    affine, relu = written(loop)
+    assert found.shared[affine.slot] == product.into.slot
+    assert relu.slot not in found.shared
+    verify.memory(found.schedule, found.shared)
+    with pytest.raises(verify.CompilerError, match=r"reads b\d+, where something else lies by now"):
+        verify.memory(found.schedule, found.shared | {relu.slot: product.into.slot})
+    (x,) = (buffer for leaf, buffer in found.lowered.leaves.items() if leaf.name == "x")
+    with pytest.raises(verify.CompilerError, match="does not fit the memory of x"):
+        verify.memory(found.schedule, {relu.slot: x.slot})
 
 
 def test_a_thread_that_does_not_wait_is_found():

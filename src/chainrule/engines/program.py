@@ -105,6 +105,9 @@ class Engine(Protocol):
     def write(self, leaf: Tensor, value: Array) -> None:
         """Set the value of a state leaf."""
 
+    def is_finite(self, leaf: Tensor) -> bool:
+        """Whether all numbers of a state leaf are."""
+
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
 

@@ -27,6 +27,10 @@ class ReferenceEngine:
         """Set the value of a state leaf, rounded to the engine's precision."""
         self._memory[leaf] = np.array(value, self.dtype).reshape(shapes.resolve(leaf.shape, None))
 
+    def is_finite(self, leaf: Tensor) -> bool:
+        """Whether all numbers of a state leaf are."""
+        return bool(np.isfinite(self._memory[leaf]).all())
+
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
         if program not in self._plans:

@@ -1,6 +1,7 @@
 """Initial values of weights: how widely to draw them so that signals neither die nor explode."""
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -141,16 +142,19 @@ def initial_values(model: Layer, seed: int = 0) -> dict[Tensor, Array]:
     >>> [round(float(value.std()), 3) for value in initial_values(model).values()]
     [0.045, 0.0, 0.045, 0.0]
     """
+    return dict(drawn_values(model, seed))
+
+
+def drawn_values(model: Layer, seed: int) -> Iterator[tuple[Tensor, Array]]:
+    """The same, one after the other: all at once would be much memory, in float64."""
     rules = _automatic_rules(model)
-    values = {}
     for i, leaf in enumerate(model.leaves().values()):
         initial = leaf.attrs["initial"]
         if not is_leaf_array(initial):
             rule = rules.get(leaf, initial)
             random = np.random.Generator(np.random.Philox(key=[seed, i]))
             initial = rule.draw(random, leaf.shape)
-        values[leaf] = initial
-    return values
+        yield leaf, initial
 
 
 def _automatic_rules(model: Layer) -> dict[Tensor, Initializer]:

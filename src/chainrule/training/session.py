@@ -12,7 +12,7 @@ import numpy as np
 from ..engines.program import Engine, Feed, Outputs, Program
 from ..errors import InputError, TrainingError
 from ..graph.tensor import Array, Tensor
-from ..nn.initial import initial_values
+from ..nn.initial import drawn_values
 from ..nn.losses import TINY
 from . import programs
 from .data import Part
@@ -101,7 +101,7 @@ class Session:
         self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
         self._leaves |= {f"optimizer.{slot.name}": slot for slot in recipe.slot_leaves()}
         self._last: Snapshot | None = None
-        for leaf, value in initial_values(recipe.model, seed).items():
+        for leaf, value in drawn_values(recipe.model, seed):
             engine.write(leaf, value)
         for slot in recipe.slot_leaves():
             engine.write(slot, slot.attrs["initial"])
@@ -168,16 +168,11 @@ class Session:
             at = in_epoch if epochs > 1 else step
             chunk = Chunk(at, in_epoch, epochs, outputs, len(rows) / seconds)
             last_loss = chunk.losses[-1] if done else last_loss
-            if done < count or (step == steps and not self._is_finite()):
+            # A gradient that is not finite in the last step shows in no loss any more.
+            spoilt = step == steps and not all(map(self.engine.is_finite, self.recipe.slots))
+            if done < count or spoilt:
                 raise diverged(clock, min(step + 1, steps), last_loss)
             yield chunk
-
-    def _is_finite(self) -> bool:
-        """Whether the weights are: a bad gradient in the last step shows in no loss any more.
-
-        One leaf at a time: a second copy of all beside that to come back to would be much memory.
-        """
-        return all(np.isfinite(self.engine.read(W)).all() for W in self.recipe.slots)
 
     def _pace(self, kind: str, batch_size: int) -> Pace:
         if kind not in self._paces:

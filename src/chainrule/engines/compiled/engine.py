@@ -27,8 +27,7 @@ class CompiledEngine:
     def read(self, leaf: Tensor) -> Array:
         """A copy of the value of a state leaf."""
         with self._lock:
-            values = elements(self._memory.arrays[leaf], space_of(leaf), 0)
-            return values.reshape(shapes.resolve(leaf.shape, None)).copy()
+            return self._values(leaf).reshape(shapes.resolve(leaf.shape, None)).copy()
 
     def write(self, leaf: Tensor, value: Array) -> None:
         """Set the value of a state leaf, rounded to float32."""
@@ -39,6 +38,14 @@ class CompiledEngine:
             held = elements(arrays[leaf], space, 0)
             held[:] = np.asarray(value, np.float32).reshape(held.shape)
             self._memory.changes += 1
+
+    def is_finite(self, leaf: Tensor) -> bool:
+        """Whether all numbers of a state leaf are."""
+        with self._lock:
+            return bool(np.isfinite(self._values(leaf)).all())
+
+    def _values(self, leaf: Tensor) -> Array:
+        return elements(self._memory.arrays[leaf], space_of(leaf), 0)
 
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""

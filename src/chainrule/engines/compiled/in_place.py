@@ -53,11 +53,11 @@ def _is_before(writes: Place, new: Buffer, reads: Place, kernel: Kernel, old: Bu
     if reads[1] != writes[1]:
         return False
     if reads[2] == writes[2]:
-        return isinstance(kernel, Loop) and _element_by_element(kernel, new, old)
+        return isinstance(kernel, Loop) and element_by_element(kernel, new, old)
     return reads[2] < writes[2] and reads_own_rows(kernel, old) and not isinstance(kernel, Turn)
 
 
-def _element_by_element(loop: Loop, new: Buffer, old: Buffer) -> bool:
+def element_by_element(loop: Loop, new: Buffer, old: Buffer) -> bool:
     """Whether a loop reads each element of a buffer just before it stores the new one."""
     stores = [sink for sink in loop.sinks if sink.into.slot == new.slot]
     whole = all(b.space == loop.space for b in loop.loads.values() if b.slot == old.slot)

@@ -32,26 +32,31 @@ class Code:
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Compile modules together: to set up the passes costs 16 ms, whatever they work on."""
+        key = _key(texts)
         with _lock:
-            target_machine = _target_machine()
-            module = llvm.parse_assembly(texts[0])
-            for text in texts[1:]:
-                module.link_in(llvm.parse_assembly(text))
-            module.verify()
-            key = _key(texts)
-            known = cache.load(key)
-            if known is None:
-                _optimize(module, target_machine)
-            self._engine = llvm.create_mcjit_compiler(module, target_machine)
-            self._engine.set_object_cache(
-                notify_func=lambda module, code: cache.store(key, bytes(code)),
-                getbuffer_func=lambda module: known,
-            )
+            machine = _target_machine()
+            code = cache.load(key)
+            if code is None:
+                code = _compiled(texts, machine)
+                cache.store(key, code)
+            # Of an empty module: to keep the text of what is compiled would be some 10 MB.
+            self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
             self._engine.finalize_object()
 
     def address(self, name: str) -> int:
         """Where a function is."""
         return int(self._engine.get_function_address(name))
+
+
+def _compiled(texts: Sequence[str], machine: llvm.TargetMachine) -> bytes:
+    """Modules as one object file."""
+    module = llvm.parse_assembly(texts[0])
+    for text in texts[1:]:
+        module.link_in(llvm.parse_assembly(text))
+    module.verify()
+    _optimize(module, machine)
+    return bytes(machine.emit_object(module))
 
 
 def _key(texts: Sequence[str]) -> str:

@@ -57,6 +57,7 @@ class NativeProgram:
         arrays: dict[int, Array] = {}
         for slots in blocks:
             arrays |= zip(slots, allocate([sizes[slot] for slot in slots]), strict=True)
+        arrays |= {slot: arrays[place] for slot, place in self.compiled.shared.items()}
         for value, buffer in self.compiled.constants:
             held = elements(arrays[buffer.slot], buffer.space, self.batch)
             held = held if buffer.dtype == "float" else held.view(np.int32)

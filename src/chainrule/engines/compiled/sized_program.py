@@ -42,9 +42,10 @@ class SizedProgram:
         self.first = np.cumsum([0, *map(len, numbers)])[:-1]
         """Where a kernel's own numbers begin."""
         held = {b.slot for b in compiled.state.values()} | {new for _, new in compiled.aliases}
-        own = [b for b in compiled.buffers if b.slot not in held]
+        own = [b for b in compiled.buffers if b.slot not in held | compiled.shared.keys()]
         self.sizes = {b.slot: size(b.space, batch) for b in own}
-        """Of all buffers but those of the state, which the engine's memory has."""
+        """Of all buffers but those of the state, which the engine's memory has, and those that lie
+        in the memory of others."""
         phases, chains = self._plan()
         self.lists: dict[str, Array | int] = {
             "phases": entries(phases, 3),
@@ -114,7 +115,9 @@ class SizedProgram:
 
     def _rows_at_once(self, chain: Chain) -> int:
         """As many rows as the cache has room for, in whole grains."""
-        buffers = {b.slot: b for kernel in chain.kernels for b in touched(kernel)}
+        shared = self.compiled.shared
+        used = [b for kernel in chain.kernels for b in touched(kernel)]
+        buffers = {shared.get(b.slot, b.slot): b for b in used}
         of_rows = [walked(b.space) for b in buffers.values()]
         bytes_a_row = sum(
             4 if space.rows == 1 else 4 * stride(space.columns, self.batch)

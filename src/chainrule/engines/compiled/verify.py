@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...graph.leaves import input_op
 from ...graph.tensor import Tensor
@@ -62,6 +62,20 @@ def phases(lowered: Lowered, schedule: Schedule) -> None:
     for buffer in (*lowered.outputs, *lowered.updates.values()):
         if buffer.slot not in filled:
             raise CompilerError(f"nothing fills {buffer}")
+
+
+def memory(schedule: Schedule, shared: Mapping[int, int]) -> None:
+    """What is read of memory that several buffers share is what was written last."""
+    for new, old in shared.items():
+        buffer, place = schedule.buffers[new], schedule.buffers[old]
+        if buffer.space != place.space:
+            raise CompilerError(f"{buffer} does not fit the memory of {place}")
+    lies: dict[int, int] = {}
+    for kernel in schedule.kernels:
+        for buffer in kernel.reads:
+            if lies.get(shared.get(buffer.slot, buffer.slot), buffer.slot) != buffer.slot:
+                raise CompilerError(f"{kernel} reads {buffer}, where something else lies by now")
+        lies |= {shared.get(b.slot, b.slot): b.slot for b in written(kernel)}
 
 
 def _reads(kernel: Kernel, filled: Iterable[int]) -> None:
