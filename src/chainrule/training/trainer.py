@@ -138,8 +138,8 @@ class Trainer(Spec):
         check("fit: horizon", horizon, Count | None)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
-        for call in (*callbacks, progress, stop):
-            if call is not None and not callable(call):
+        for call in (*callbacks, *(given for given in (progress, stop) if given is not None)):
+            if not callable(call):
                 raise InputError(f"fit: {call!r} is no function to call back")
         data = self.part(X, y, sample_weight)
         validation = self._validation(validation_data)
