@@ -77,6 +77,58 @@ def test_a_long_run_is_cut_into_chunks_without_changing_it(monkeypatch):
     assert history["loss"] == whole.history["loss"]
 
 
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+def test_epochs_at_one_go_are_what_they_are_one_at_a_time(engine):
+    """With a short last batch, a schedule, dropout, and moments that count the steps."""
+    X, y = rows()
+    runs = []
+    for callbacks in ([], [lambda trainer, row: None]):
+        t, looks = trainer(optim.Adam(lr=optim.Cosine(0.05)), engine=engine), []
+        history = t.fit(X, y, epochs=7, batch_size=32, callbacks=callbacks, progress=looks.append)
+        runs.append((t.weights(), history["loss"], history["accuracy"], looks))
+    assert same(runs[0][0], runs[1][0])
+    assert runs[0][1:3] == runs[1][1:3]
+    assert [look.epoch for look in runs[0][3]] == [7]  # and that was at one go
+    assert [look.epoch for look in runs[1][3]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_of_epochs_at_one_go_the_good_ones_are_kept():
+    """A rate that grows ten-thousandfold an epoch: from some epoch on the loss is not finite."""
+    X, y = rows()
+    ends = []
+    for callbacks in ([], [lambda trainer, row: None]):
+        t = trainer(optim.SGD(lr=lambda epoch, epochs: 1e-2 * 1e4**epoch))
+        with pytest.raises(cr.TrainingError) as told:
+            t.fit(X, y, epochs=30, batch_size=32, callbacks=callbacks)
+        ends.append((str(told.value), t.history["loss"], t.weights()))
+    assert ends[0][:2] == ends[1][:2]
+    assert len(ends[0][1]) > 1
+    assert same(ends[0][2], ends[1][2])
+
+
+def test_somebody_else_can_stop_training(monkeypatch):
+    X, y = rows()
+    t, asked = trainer(), []
+    history = t.fit(X, y, epochs=1_000_000, stop=lambda: asked.append(1) or len(asked) == 3)
+    assert 3 <= history.epochs < 1_000_000
+    assert (
+        history.stopped == f"stopped after epoch {history.epochs}; the model keeps what it learned"
+    )
+    assert not history.interrupted
+    monkeypatch.setattr("chainrule.training.session.SECONDS_BETWEEN_LOOKS", 0.0)
+    again = trainer()
+    assert again.fit(X, y, epochs=5, batch_size=10, stop=lambda: True).epochs == 0
+    assert again.history.stopped.startswith("stopped in epoch 1 after 1 of 9 steps")
+
+
+@pytest.mark.parametrize(
+    "given", [{"callbacks": [None]}, {"callbacks": ["x"]}, {"progress": 1}, {"stop": 1}]
+)
+def test_what_is_called_back_must_be_a_function(given):
+    with pytest.raises(cr.InputError, match=r"fit: .* is no function to call back"):
+        trainer().fit(*rows(), **given)
+
+
 def test_two_fits_are_one_fit():
     X, y = rows()
     rate = optim.Cosine(0.01)
