@@ -15,7 +15,7 @@ from gradient_check import check_gradient
 import chainrule as cr
 from chainrule.graph import ops
 from chainrule.graph.evaluate import Plan
-from chainrule.graph.walk import leaves, toposort
+from chainrule.graph.walk import toposort
 
 repeatable = hypothesis.settings(derandomize=True, deadline=None, database=None, max_examples=150)
 
@@ -264,6 +264,21 @@ def test_wrong_operands_are_refused(make, error):
         make()
 
 
+def test_an_op_of_ones_own_may_have_any_attributes():
+    """An array has no hash, `kinds` is a word of ours too, and NumPy's numbers are no lengths."""
+    names = "scaled by an array", "spread"
+    try:
+        scaled = cr.Op(names[0], lambda x, *, kinds: x, lambda x, *, kinds: x * kinds)
+        x = cr.batch(2)
+        y = scaled(x, kinds=np.array([1.0, 2.0]))
+        np.testing.assert_array_equal(y.numpy({x: [[1, 1], [2, 2]]}), [[1, 2], [2, 4]])
+        spread = cr.Op(names[1], lambda x, *, shape: shape, None)
+        assert all(type(n) is int for n in spread(x, shape=(np.int64(2), 3)).shape)
+    finally:
+        for name in names:
+            cr.OPS.pop(name, None)
+
+
 # Shapes -------------------------------------------------------------------------------------
 
 
@@ -470,7 +485,7 @@ def random_graphs(draw):
 @hypothesis.given(random_graphs())
 def test_gradients_of_random_graphs(graph):
     output, at = graph
-    used = set(leaves([output]))
+    used = set(toposort([output]))
     at = {leaf: value for leaf, value in at.items() if leaf in used}
     check_gradient(output, at)
 

@@ -1,8 +1,10 @@
 """Training: what the trainer promises around the steps."""
 
+import itertools
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -104,6 +106,57 @@ def test_of_epochs_at_one_go_the_good_ones_are_kept():
     assert ends[0][:2] == ends[1][:2]
     assert len(ends[0][1]) > 1
     assert same(ends[0][2], ends[1][2])
+
+
+def test_epochs_at_one_go_are_as_many_as_take_a_tenth_of_a_second(monkeypatch):
+    """All counts that they take, not the machine code alone: here 5 ms to shuffle."""
+
+    def slow(*given):
+        time.sleep(0.005)
+        return order(*given)
+
+    monkeypatch.setattr("chainrule.training.loop.order", slow)
+    X, y = rows()
+    looks = []
+    trainer().fit(X, y, epochs=150, batch_size=32, progress=looks.append)
+    epochs = [look.epoch for look in looks]
+    assert max(b - a for a, b in itertools.pairwise(epochs)) <= 20
+
+
+def test_a_schedule_that_fails_leaves_the_epochs_before_it():
+    X, y = rows()
+    for callbacks in ([], [lambda trainer, row: None]):
+        t = trainer(optim.SGD(lr=lambda epoch, epochs: 0.1 if epoch < 5 else -1.0))
+        with pytest.raises(cr.InputError, match=r"is -1.0 at epoch 5, not in \[0, inf\)"):
+            t.fit(X, y, epochs=30, batch_size=32, callbacks=callbacks)
+        assert t.history.epochs == 5
+        assert t.session.steps_done == 15
+
+
+def test_what_progress_raises_leaves_history_and_weights_together():
+    def spoil(progress):
+        raise cr.TrainingError("no")
+
+    X, y = rows()
+    t, whole = trainer(), trainer()
+    with pytest.raises(cr.TrainingError, match="no"):
+        t.fit(X, y, epochs=4, batch_size=32, progress=spoil)
+    assert (t.history.epochs, t.session.steps_done) == (4, 12)
+    whole.fit(X, y, epochs=4, batch_size=32)
+    assert same(t.weights(), whole.weights())
+
+
+def test_to_stop_is_said_once(monkeypatch):
+    """While validating, and not again."""
+    monkeypatch.setattr("chainrule.training.session.ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("chainrule.training.session.SECONDS_BETWEEN_LOOKS", 0.0)
+    X, y = rows(90)
+    t, answers = trainer(), [True]
+    history = t.fit(
+        X, y, epochs=4, validation_data=(X, y), stop=lambda: bool(answers and answers.pop())
+    )
+    assert history.epochs == 1
+    assert history.stopped.startswith("stopped after epoch 1")
 
 
 def test_somebody_else_can_stop_training(monkeypatch):

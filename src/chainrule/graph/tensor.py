@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, ShapeError
 from . import shape as shapes
-from .shape import Dim, Shape
+from .shape import Dim, Free, Shape
 
 DType = Literal["float", "int", "bool"]
 Array: TypeAlias = npt.NDArray[Any]
@@ -218,7 +218,10 @@ class Op:
         """Make a node; numbers and arrays among the operands become constants."""
         inputs = self._tensors(operands)
         kinds = tuple([(x.shape, x.dtype) for x in inputs])
-        shape, dtype = _result(self, kinds, **attrs)
+        try:
+            shape, dtype = _result(self, kinds, **attrs)
+        except TypeError:  # an array among the attributes has no hash
+            shape, dtype = _result.__wrapped__(self, kinds, **attrs)
         return Tensor(self, inputs, attrs, shape, dtype)
 
     def _tensors(self, operands: tuple[TensorLike, ...]) -> tuple[Tensor, ...]:
@@ -233,7 +236,7 @@ class Op:
 
 
 @functools.lru_cache(4096)  # a network asks for the same few, thousands of times in a search
-def _result(op: Op, kinds: tuple[tuple[Shape, DType], ...], **attrs: Any) -> tuple[Shape, DType]:
+def _result(op: Op, kinds: tuple[tuple[Shape, DType], ...], /, **attrs: Any) -> tuple[Shape, DType]:
     """The shape and dtype of what an op makes of inputs of such shapes and dtypes."""
     wanted = op.takes or (None,) * len(kinds)
     if len(kinds) != len(wanted):
@@ -246,7 +249,8 @@ def _result(op: Op, kinds: tuple[tuple[Shape, DType], ...], **attrs: Any) -> tup
             raise InputError(f"{op.name}: operand {i} is {found}, expected {kind}")
     if len(set(free)) > 1:
         raise InputError(f"{op.name}: operands are {' and '.join(free)}, expected one dtype")
-    shape = op.shape(*[shape for shape, _ in kinds], **attrs)
+    lengths = op.shape(*[shape for shape, _ in kinds], **attrs)
+    shape = tuple([n if isinstance(n, Free) else int(n) for n in lengths])
     return shape, op.dtype or kinds[-1][1]
 
 

@@ -23,8 +23,3 @@ def toposort(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> list[T
             stack += (node, None)
             stack += [x for x in node.inputs[::-1] if x not in seen]
     return order
-
-
-def leaves(outputs: Iterable[Tensor]) -> list[Tensor]:
-    """The leaves below `outputs`, in the order of computation."""
-    return [node for node in toposort(outputs) if not node.inputs]

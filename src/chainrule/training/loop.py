@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TrainingError
 from ..graph.tensor import Array
 from .data import Part
 from .early_stopping import BestSoFar
 from .history import History
-from .session import Chunk, Clock, Session
+from .session import Chunk, Clock, Pace, Session
 
 SHUFFLE_STREAM = 1 << 32
 """Apart from the streams of initial values, which are numbered from 0."""
@@ -25,7 +24,10 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training is, told a few times a second; epochs and steps count from 1."""
+    """Where training is, told a few times a second; epochs and steps count from 1.
+
+    Of short epochs, not each is told of.
+    """
 
     epoch: int
     epochs: int
@@ -61,22 +63,18 @@ class Loop:
 
     def run(self, last_epoch: int, horizon: int) -> None:
         """Train until that epoch; schedules are laid out over `horizon` epochs."""
-        history, most = self.history, 1 if self._is_watched else last_epoch
+        history, at_once = self.history, not self._is_watched
+        steps = -(-len(self.data.X) // self.batch_size)
+        pace = Pace(steps * self.session.slowest_step(self.batch_size))
         while history.epochs < last_epoch and not history.stopped:
             clock = Clock(history.epochs, horizon)
-            left = min(most, last_epoch - history.epochs)
-            count = min(left, self.session.epochs_at_once(len(self.data.X), self.batch_size))
-            try:
-                rows = self._epochs(clock, count)
-            except TrainingError:
-                if count == 1:
-                    raise
-                most = 1  # again, one at a time, to end up after the last good one
-                continue
-            for row in rows:
-                history.append(row)
-            if rows:
-                history.stopped = self._end(rows[-1])
+            count = min(pace.most, last_epoch - history.epochs) if at_once else 1
+            began = time.perf_counter()
+            if count == 1:
+                self._one(clock)
+            else:
+                at_once = self._several(clock, count)
+            pace.took(count, time.perf_counter() - began)
         if self.best is not None and self.best.snapshot is not None:
             self.session.restore(self.best.snapshot)
 
@@ -85,13 +83,11 @@ class Loop:
         """Whether somebody looks at the model after each epoch."""
         return bool(self.validation or self.best or self.callbacks)
 
-    def _epochs(self, clock: Clock, count: int) -> list[Row]:
-        """Some epochs, and their rows; none of one that is ended before its last step."""
+    def _one(self, clock: Clock) -> None:
+        """An epoch, and its row of the history, unless it is ended before its last step."""
         began = time.perf_counter()
-        numbers = range(clock.epoch, clock.epoch + count)
-        orders = [order(len(self.data.X), self.session.seed, i, self.shuffle) for i in numbers]
         parts = []
-        for chunk in self.session.train(self.data, orders, self.batch_size, clock):
+        for chunk in self.session.train(self.data, self._orders(clock, 1), self.batch_size, clock):
             parts.append(chunk.outputs)
             if self.progress is not None:
                 self.progress(Progress.of(clock, chunk))
@@ -100,14 +96,36 @@ class Loop:
                     f"{word} in epoch {clock.epoch + 1} after {chunk.step} of "
                     f"{chunk.steps} steps; the model keeps what it learned"
                 )
-                return []
-        rows = self.session.means(parts, count)
+                return
+        (row,) = self.session.means(parts)
         if self.validation is not None:
             scores = self.session.scores(self.validation, lambda: bool(self.asked()))
             names = ("loss", *(metric.name for metric in self.session.recipe.metrics))
-            rows[-1] |= {f"val_{name}": scores.get(name, math.nan) for name in names}
+            row |= {f"val_{name}": scores.get(name, math.nan) for name in names}
+        self.history.append(row | {"seconds": time.perf_counter() - began})
+        self.history.stopped = self._end(row)
+
+    def _several(self, clock: Clock, count: int) -> bool:
+        """Some epochs at one go, and their rows; False, and nothing is done, where one fails:
+        they are to be taken one at a time, to end up after the last good one."""
+        began = time.perf_counter()
+        orders = self._orders(clock, count)
+        try:
+            (chunk,) = self.session.train(self.data, orders, self.batch_size, clock)
+        except Exception:  # whatever it is, it will be raised again
+            return False
+        rows = self.session.means([chunk.outputs], count)
         seconds = (time.perf_counter() - began) / count
-        return [row | {"seconds": seconds} for row in rows]
+        for row in rows:
+            self.history.append(row | {"seconds": seconds})
+        if self.progress is not None:
+            self.progress(Progress.of(clock, chunk))
+        self.history.stopped = self._end(rows[-1])
+        return True
+
+    def _orders(self, clock: Clock, count: int) -> list[Array]:
+        numbers = range(clock.epoch, clock.epoch + count)
+        return [order(len(self.data.X), self.session.seed, i, self.shuffle) for i in numbers]
 
     def _end(self, row: Row) -> str:
         """Why training ends after this epoch; empty if it does not."""

@@ -29,30 +29,16 @@ SLOWEST_STEP, SLOWEST = 1e-3, 1e9
 
 
 class Pace:
-    """How many steps are run at one go: about as many as take `SECONDS_BETWEEN_LOOKS`."""
+    """How many of something are done at one go: about as many as take `SECONDS_BETWEEN_LOOKS`."""
 
-    def __init__(self, operations: float) -> None:
-        seconds = SLOWEST_STEP + operations / SLOWEST
-        self._steps = max(1, int(SECONDS_BETWEEN_LOOKS / seconds))
+    def __init__(self, seconds: float) -> None:
+        """Each takes so long, until more is known."""
+        self.most = max(1, int(SECONDS_BETWEEN_LOOKS / seconds))
 
-    def epochs(self, steps: int) -> int:
-        """How many epochs of so many steps."""
-        return max(1, self._steps // steps)
-
-    def count(self, left: int, batch_size: int) -> int:
-        """How many of the steps for the rows that are left.
-
-        A last batch with fewer rows is never run by itself: how an engine cuts a sum into parts may
-        depend on the largest batch of a run, and results must not depend on the clock.
-        """
-        steps = -(-left // batch_size)
-        alone = steps == self._steps + 1 and left % batch_size
-        return steps if alone else min(self._steps, steps)
-
-    def took(self, steps: int, seconds: float) -> None:
-        """Learn from a run; it is kept, as a look costs as much as some small steps do."""
-        affordable = steps * SECONDS_BETWEEN_LOOKS / seconds
-        self._steps = max(1, int(min(16 * self._steps, affordable)))
+    def took(self, count: int, seconds: float) -> None:
+        """Learn from so many; it is kept, as a look costs as much as some small steps do."""
+        affordable = count * SECONDS_BETWEEN_LOOKS / seconds
+        self.most = max(1, int(min(16 * self.most, affordable)))
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ class Session:
     def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
         self.recipe, self.engine, self.seed = recipe, engine, seed
         self.steps_done = 0
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[tuple[str, int], Pace] = {}
         self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
         self._leaves |= {f"optimizer.{slot.name}": slot for slot in recipe.slot_leaves()}
@@ -123,9 +109,10 @@ class Session:
             self.engine.write(leaf, value)
         self.steps_done, self._last = snapshot.steps_done, None
 
-    def epochs_at_once(self, rows: int, batch_size: int) -> int:
-        """How many epochs may be run at one go, for all that Ctrl-C and progress need."""
-        return self._pace("training", batch_size).epochs(-(-rows // batch_size))
+    def slowest_step(self, batch_size: int) -> float:
+        """About how many seconds a step may take, on any computer and in any engine."""
+        work = 6.0 * self.recipe.model.parameter_count * batch_size
+        return SLOWEST_STEP + work / SLOWEST
 
     def train(
         self, data: Part, orders: Sequence[Array], batch_size: int, clock: Clock
@@ -154,15 +141,15 @@ class Session:
         steps, step, last_loss = epochs * in_epoch, 0, None
         while step < steps:
             start = step * batch_size
-            count = steps if epochs > 1 else pace.count(len(order) - start, batch_size)
+            count = steps if epochs > 1 else _at_once(pace, len(order) - start, batch_size)
             rows = order[start : start + count * batch_size]
             scalars = self._scalars(given, program, clock, step + np.arange(count), in_epoch)
             feed = Feed(programs.columns(given, data), batch_size, rows, scalars, epochs)
             began = time.perf_counter()
             outputs = self.engine.run(program, feed)
             seconds = max(time.perf_counter() - began, 1e-9)
-            pace.took(count, seconds)
             done = len(outputs["loss"])
+            pace.took(max(done, 1), seconds)
             step += done
             self.steps_done += done
             at = in_epoch if epochs > 1 else step
@@ -175,9 +162,9 @@ class Session:
             yield chunk
 
     def _pace(self, kind: str, batch_size: int) -> Pace:
-        if kind not in self._paces:
-            self._paces[kind] = Pace(6.0 * self.recipe.model.parameter_count * batch_size)
-        return self._paces[kind]
+        if (kind, batch_size) not in self._paces:
+            self._paces[kind, batch_size] = Pace(self.slowest_step(batch_size))
+        return self._paces[kind, batch_size]
 
     def scores(self, data: Part, stop: Callable[[], bool] = lambda: False) -> dict[str, float]:
         """The loss and the metrics over data; nothing where `stop` says so before the end."""
@@ -225,7 +212,7 @@ class Session:
         pace, start = self._pace(kind, ROWS_AT_ONCE), 0
         order = np.arange(Feed(data, ROWS_AT_ONCE).rows)
         while start < len(order) or start == 0:
-            count = max(1, pace.count(len(order) - start, ROWS_AT_ONCE))
+            count = max(1, _at_once(pace, len(order) - start, ROWS_AT_ONCE))
             rows = order[start : start + count * ROWS_AT_ONCE]
             began = time.perf_counter()
             yield self.engine.run(program, Feed(data, ROWS_AT_ONCE, rows))
@@ -261,6 +248,17 @@ class Session:
             if leaf not in scalars:
                 scalars[leaf] = scheduled(leaf, times, clock.epochs) if callable(value) else value
         return scalars
+
+
+def _at_once(pace: Pace, left: int, batch_size: int) -> int:
+    """How many of the steps for the rows that are left are run at one go.
+
+    A last batch with fewer rows is never run by itself: how an engine cuts a sum into parts may
+    depend on the largest batch of a run, and results must not depend on the clock.
+    """
+    steps = -(-left // batch_size)
+    alone = steps == pace.most + 1 and left % batch_size
+    return steps if alone else min(pace.most, steps)
 
 
 def scheduled(leaf: Tensor, times: Sequence[float], epochs: int) -> Array:

@@ -146,23 +146,28 @@ class Trainer(Spec):
         history = self.history
         history.stopped, history.interrupted = "", False
         last_epoch = history.epochs + epochs
+        word = ""  # once said, it is not taken back
         with Interrupt() as interrupt:
 
             def asked() -> str:
-                stopped = stop is not None and stop()
-                return "interrupted" if interrupt.asked else "stopped" if stopped else ""
+                nonlocal word
+                if interrupt.asked:
+                    word = "interrupted"
+                elif not word and stop is not None and stop():
+                    word = "stopped"
+                return word
 
             Loop(
-                self.session,
-                history,
-                data,
-                batch_size,
-                shuffle,
-                validation,
-                None if early_stopping is None else BestSoFar(early_stopping),
-                [functools.partial(callback, self) for callback in callbacks],
-                progress,
-                asked,
+                session=self.session,
+                history=history,
+                data=data,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                validation=validation,
+                best=None if early_stopping is None else BestSoFar(early_stopping),
+                callbacks=[functools.partial(callback, self) for callback in callbacks],
+                progress=progress,
+                asked=asked,
             ).run(last_epoch, horizon or last_epoch)
         if interrupt.asked:
             history.interrupted = True

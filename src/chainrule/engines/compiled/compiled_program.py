@@ -20,7 +20,7 @@ from .passes import Stages, compile_passes
 from .schedule import written
 from .tables import Tables
 
-MOST = 64
+MOST_PROGRAMS = 64
 """Programs that are kept: each holds a graph, but no buffers."""
 
 
@@ -72,7 +72,7 @@ def compiled_program(program: Program) -> tuple[CompiledProgram, dict[Tensor, Te
         found = CompiledProgram(program)
         with _lock:
             _kept[key] = found
-            while len(_kept) > MOST:
+            while len(_kept) > MOST_PROGRAMS:
                 _kept.popitem(last=False)
     pairs = zip(found.order, program.order, strict=True)
     return found, {its: here for its, here in pairs if not its.inputs}

@@ -26,7 +26,7 @@ FEWEST_ROWS = 96
 ALL = 2**62
 """A grain that has all rows, where one thread does the work."""
 
-MOST = 64
+MOST_SIZES = 64
 """Sizes that are kept: each has some kilobytes of numbers."""
 
 
@@ -128,7 +128,7 @@ class SizedProgram:
         return max(1, max(FEWEST_ROWS, CACHE // max(bytes_a_row, 1)) // unit) * unit
 
 
-@functools.lru_cache(MOST)
+@functools.lru_cache(MOST_SIZES)
 def sized_program(compiled: CompiledProgram, batch: int) -> SizedProgram:
     """Made now, or by somebody before."""
     return SizedProgram(compiled, batch)
