@@ -479,6 +479,29 @@ def test_ctrl_c_in_the_final_training_is_no_model(tmp_path, monkeypatch):
     db.close()
 
 
+@pytest.mark.parametrize("failures", [3, 7, 1000])
+def test_where_leaders_cannot_be_trained_on_all_rows_worse_ones_are(monkeypatch, failures):
+    """The five leaders in turn, then further and further down the ranking."""
+    fully, tried = Objective.train_fully, []
+
+    def fragile(self, trainer, settings):
+        tried.append(settings)
+        if len(tried) <= failures:
+            raise cr.TrainingError("too steep")
+        fully(self, trainer, settings)
+
+    monkeypatch.setattr(Objective, "train_fully", fragile)
+    job = search(trials=40, reduction=None, narrow=False, epochs=2)
+    if failures < 40:
+        assert job.run(*data()).best_settings == tried[-1]
+        assert len(tried) == failures + 1
+    else:
+        error = "^the final model cannot be trained: TrainingError: too steep$"
+        with pytest.raises(cr.TrainingError, match=error):
+            job.run(*data())
+        assert 5 < len(tried) < 15
+
+
 def test_a_leader_that_cannot_be_measured_again_is_no_obstacle_to_resuming(tmp_path, reference):
     path = tmp_path / "study.db"
     search(study=path).run(*data()).close()
