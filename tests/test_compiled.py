@@ -26,6 +26,7 @@ from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
 from chainrule.engines.compiled.passes import compile_passes
+from chainrule.engines.compiled.reuse import Reuse
 from chainrule.engines.compiled.schedule import Chain, Phase, written
 from chainrule.engines.compiled.simplify import simplify
 from chainrule.engines.program import Feed, Program
@@ -504,16 +505,27 @@ def guarded(before):
         offset = page if before else page + inside - size * 4
         return np.frombuffer(area, np.float32, size, offset)
 
-    return lambda sizes: [area(size) for size in sizes]
+    return area
 
 
 @pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("width", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 1])
 @pytest.mark.parametrize("batch_size", [1, 11, 12, 13, 25])
-def test_no_kernel_touches_what_is_not_its_own(monkeypatch, before, width, batch_size):
-    for module in ("engine", "native_program"):
-        monkeypatch.setattr(f"chainrule.engines.compiled.{module}.allocate", guarded(before))
+@pytest.mark.parametrize("rows_at_once", [1, 96])
+def test_no_kernel_touches_what_is_not_its_own(
+    monkeypatch, before, width, batch_size, rows_at_once
+):
+    area = guarded(before)
+    for module, name, patch in (
+        ("engine", "allocate", lambda sizes: [area(size) for size in sizes]),
+        ("native_program", "allocate", lambda sizes: [area(size) for size in sizes]),
+        ("thread_memory", "allocate_in_turn", lambda groups: [list(map(area, g)) for g in groups]),
+        ("sized_program", "CACHE", 1),
+        ("sized_program", "FEWEST_ROWS", rows_at_once),
+    ):
+        monkeypatch.setattr(f"chainrule.engines.compiled.{module}.{name}", patch)
+    sized_program.sized_program.cache_clear()
 
     def make(engine):
         net = nn.Sequential(
@@ -527,6 +539,7 @@ def test_no_kernel_touches_what_is_not_its_own(monkeypatch, before, width, batch
 
     X, y = rows(27, 3, columns=2)
     make("compiled").fit(X, y, epochs=1, batch_size=batch_size)
+    sized_program.sized_program.cache_clear()
 
 
 # What it looks like -------------------------------------------------------------------------
@@ -644,14 +657,61 @@ def test_memory_that_is_needed_still_is_not_shared():
     found = stages()
     product, loop = found.schedule.phases[0].chains[0].kernels[1:3]
     affine, relu = written(loop)
-    assert found.shared[affine.slot] == product.into.slot
-    assert relu.slot not in found.shared
-    verify.memory(found.schedule, found.shared)
+    shared = found.reuse.shared
+    assert shared[affine.slot] == product.into.slot
+    assert relu.slot not in shared
+
+    def check(shared):
+        verify.memory(found.lowered, found.schedule, replace(found.reuse, shared=shared))
+
+    check(shared)
     with pytest.raises(verify.CompilerError, match=r"reads b\d+, where something else lies by now"):
-        verify.memory(found.schedule, found.shared | {relu.slot: product.into.slot})
+        check(shared | {relu.slot: product.into.slot})
     (x,) = (buffer for leaf, buffer in found.lowered.leaves.items() if leaf.name == "x")
     with pytest.raises(verify.CompilerError, match="does not fit the memory of x"):
-        verify.memory(found.schedule, {relu.slot: x.slot})
+        check({relu.slot: x.slot})
+
+
+def test_a_window_of_what_others_need_is_found():
+    """ReLU's result is read again for the second dW, and dW by nobody but its update."""
+    found = stages()
+    first, second = (phase.chains[0] for phase in found.schedule.phases)
+    product, update, *_ = second.kernels
+    assert product.into in found.reuse.windows[second]
+    relu, (new,) = written(first.kernels[2])[1], written(update)
+
+    def check(chain, buffer):
+        windows = {chain: [buffer]}
+        verify.memory(found.lowered, found.schedule, Reuse({}, windows))
+
+    check(second, product.into)
+    with pytest.raises(verify.CompilerError, match="has no window of"):
+        check(first, relu)
+    with pytest.raises(verify.CompilerError, match="has no window of"):
+        check(first, product.into)
+    with pytest.raises(verify.CompilerError, match="is needed after its rows were at hand"):
+        check(second, new)
+    with pytest.raises(verify.CompilerError, match="lie apart"):
+        verify.memory(
+            found.lowered,
+            found.schedule,
+            Reuse({product.into.slot: new.slot}, {second: [product.into]}),
+        )
+
+
+def test_what_only_a_chain_needs_takes_no_more_memory_for_more_rows():
+    """All of this net but its sums: the gradients of so few weights are taken in grains."""
+    net = nn.Sequential(nn.Affine(7, 16), nn.Tanh(), nn.Affine(16, 2))
+    t = cr.Trainer(net, nn.MeanSquaredError(), optim.Adam(), threads=1)
+    X, y = rows(20_000)[0], np.zeros((20_000, 2))
+    sizes = []
+    for batch_size in (5_000, 20_000):
+        t.fit(X, y, epochs=1, batch_size=batch_size)
+        (program,) = t.session.engine._programs.values()
+        sizes.append(sum(a.nbytes for a in program.arrays.values()))
+        windows = [w for chain in program.sized.windows for w in chain]
+        assert sum(4 * w.size for w in windows) < 2 * sized_program.CACHE
+    assert sizes[1] < 1.5 * sizes[0] < 300_000
 
 
 def test_a_thread_that_does_not_wait_is_found():
@@ -685,20 +745,41 @@ def net_with_all_kinds_of_sums(threads, seed=0):
     )
 
 
-def test_a_crew_that_is_not_complete_goes_home(monkeypatch):
+def incomplete(monkeypatch):
     """The second thread waits for the first, which is interrupted before it starts."""
-    t = net_with_all_kinds_of_sums(2)
-    X, y = rows(100)
-    t.fit(X, y, epochs=1)
     run = crew.Crew.run
 
     def interrupted(self, calls, abandon):
         def never():
+            time.sleep(0.01)  # the other one comes and waits
             raise KeyboardInterrupt
 
         return run(self, [never, *calls[1:]], abandon)
 
     monkeypatch.setattr(crew.Crew, "run", interrupted)
+
+
+def test_nobody_begins_before_all_have_come(monkeypatch):
+    """Else the one that came would have updated its rows of a step that is never finished."""
+    x, W = cr.batch(5), cr.state(np.zeros((50, 5)))
+    program, engine = Program({"y": x.sum()}, {W: W + 1.0}), CompiledEngine(2)
+    engine.write(W, np.zeros((50, 5)))
+    feed = Feed({x: np.zeros((10, 5), np.float32)}, 5)
+    engine.run(program, feed)
+    with monkeypatch.context() as patch:
+        incomplete(patch)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(program, feed)
+    assert (engine.read(W) == 2.0).all()
+    engine.run(program, feed)
+    assert (engine.read(W) == 4.0).all()
+
+
+def test_a_crew_that_is_not_complete_goes_home(monkeypatch):
+    t = net_with_all_kinds_of_sums(2)
+    X, y = rows(100)
+    t.fit(X, y, epochs=1)
+    incomplete(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         t.session.engine.run(*one_step(t, X, y))
     monkeypatch.undo()

@@ -52,7 +52,7 @@ class CompiledProgram:
         pairs = {x: (leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
         self.aliases = [pairs[x] for x in stages.in_place]
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
-        self.shared = stages.shared
+        self.reuse = stages.reuse
         self.watched, self.checked = _check(stages)
         self.work = sum(map(work_a_row, self.kernels))
 

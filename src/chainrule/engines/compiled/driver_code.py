@@ -18,16 +18,18 @@ SPINS = 2000
 """Looks at a barrier before the processor is left to others: some microseconds."""
 
 FIELDS = (
-    "slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars", "scalar_values",
-    "matrices", "n_matrices", "swaps", "n_swaps", "watched", "checked", "order", "batch", "grain",
-    "rows", "epochs", "uniforms", "n_uniforms", "keys", "n_keys", "thread", "threads", "meeting",
+    "slots", "n_slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars",
+    "scalar_values", "matrices", "n_matrices", "swaps", "n_swaps", "watched", "checked", "order",
+    "batch", "grain", "rows", "epochs", "uniforms", "n_uniforms", "keys", "n_keys", "meeting",
+    "thread", "threads", "own_slots", "windows",
 )  # fmt: skip
 """What the driver is given: addresses and counts, one 64-bit number each.
 
 | list | numbers of an entry |
 | --- | --- |
 | phases | first of its chains, first one of a single thread, end of them |
-| chains | length, grain, rows at a time, first of its calls, end of them |
+| chains | length, grain, rows at a time, first of its calls, end, first of its windows, end |
+| windows | slot, address, bytes a row |
 | calls | function, its numbers |
 | scalars | slot |
 | matrices | slot, stride, columns, target |
@@ -62,9 +64,11 @@ class _Driver:
         self.ended = b.append_basic_block("ended")
         self.context = b.alloca(I64, len(CONTEXT))
         self.done = variable(b, integer(0))
-        for name in ("slots", "grain"):
-            self._set(name, self.f[name])
+        self._set("slots", self.f["own_slots"])
+        self._set("grain", self.f["grain"])
         rows = self.f["rows"]
+        with self._meeting():
+            pass  # should one of them not come, none has begun
         with loop(b, integer(0), self.f["epochs"]) as epoch:
             first = b.mul(epoch, rows)
             end = b.add(first, rows)
@@ -80,6 +84,7 @@ class _Driver:
         left = b.sub(end, start)
         rows = smaller(b, left, f["batch"])
         whole = b.add(rows, b.sub(f["grain"], integer(1)))
+        self._copy_slots()
         self._set("left", left)
         self._set("rows", rows)
         self._set("grains", b.sdiv(whole, f["grain"]))
@@ -101,10 +106,24 @@ class _Driver:
             with b.if_then(b.not_(self._goes_on())):
                 b.branch(self.ended)
 
+    def _copy_slots(self) -> None:
+        """The addresses of this step, in the thread's own table, where it can move its windows."""
+        b, f = self.b, self.f
+        shared, own = (b.inttoptr(f[name], LONGS) for name in ("slots", "own_slots"))
+        with loop(b, integer(0), f["n_slots"]) as i:
+            b.store(load_at(b, shared, i), b.gep(own, [i]))
+
+    def _move(self, number: Any, row: Any) -> None:
+        """Have a window begin at that row."""
+        b = self.b
+        slot, address, bytes_a_row = self._entry("windows", number, 3)
+        place = b.gep(b.inttoptr(self.f["own_slots"], LONGS), [slot])
+        b.store(b.sub(address, b.mul(row, bytes_a_row)), place)
+
     def _chain(self, number: Any, thread: Any, threads: Any) -> None:
         """A thread's rows of a chain, as many at a time as stay in the cache."""
         b = self.b
-        length, grain, at_once, call, end = self._entry("chains", number, 5)
+        length, grain, at_once, call, end, window, last_window = self._entry("chains", number, 7)
         length, grain = (varying(b, number, self.context) for number in (length, grain))
         grains = b.sdiv(b.add(length, b.sub(grain, integer(1))), grain)
         first, last = (
@@ -114,6 +133,8 @@ class _Driver:
         last = smaller(b, last, length)
         with loop(b, first, last, at_once) as start:
             stop = smaller(b, b.add(start, at_once), last)
+            with loop(b, window, last_window) as i:
+                self._move(i, start)
             with loop(b, call, end) as i:
                 function, numbers = self._entry("calls", i, 2)
                 kernel = b.inttoptr(function, SIGNATURE.as_pointer())

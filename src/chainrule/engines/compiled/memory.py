@@ -66,12 +66,21 @@ def size(space: Space, batch: int) -> int:
 
 def allocate(sizes: Sequence[int]) -> list[Array]:
     """Zeros for so many numbers each, in one block, each from the start of a cache line."""
+    return allocate_in_turn([sizes])[0]
+
+
+def allocate_in_turn(groups: Sequence[Sequence[int]]) -> list[list[Array]]:
+    """The same for groups of which one at a time is in use: all lie in one block."""
     line = CACHE_LINE // 4
-    places = [0, *itertools.accumulate(math.ceil(size / line) * line for size in sizes)]
-    memory = np.zeros(places[-1] + line, np.float32)
-    start = -memory.ctypes.data % CACHE_LINE // 4
-    starts = [start + place for place in places[:-1]]
-    return [memory[at : at + size] for at, size in zip(starts, sizes, strict=True)]
+    places = [
+        [0, *itertools.accumulate(math.ceil(n / line) * line for n in sizes)] for sizes in groups
+    ]
+    memory = np.zeros(max((ends[-1] for ends in places), default=0) + line, np.float32)
+    memory = memory[-memory.ctypes.data % CACHE_LINE // 4 :]
+    return [
+        [memory[at : at + n] for at, n in zip(starts, sizes, strict=False)]
+        for starts, sizes in zip(places, groups, strict=True)
+    ]
 
 
 def elements(memory: Array, space: Space, batch: int) -> Array:

@@ -15,6 +15,7 @@ from .crew import Crew
 from .memory import Memory, allocate, elements
 from .request import Request, entries, fresh_meeting
 from .sized_program import sized_program
+from .thread_memory import ThreadMemory
 
 BRIEF_WORK = 1e7
 """Operations of a run that is over in about 0.2 ms."""
@@ -44,6 +45,7 @@ class NativeProgram:
         places = self.numbers.ctypes.data + self.numbers.itemsize * self.sized.first
         self.calls = np.column_stack([self.sized.functions, places])
         self.data: dict[int, Array] = {}  # by kernel
+        self.own: list[ThreadMemory] = []  # by thread
         self.seen = -1  # the memory as this program left it
         self.request = Request()
         self.request.set(slots=self.slots, calls=self.calls, **self.sized.lists)
@@ -55,9 +57,10 @@ class NativeProgram:
         together = [slot for slot in sizes if slot not in swapped]
         blocks = [together, *([slot] for slot in swapped)]
         arrays: dict[int, Array] = {}
+        shared = self.compiled.reuse.shared
         for slots in blocks:
             arrays |= zip(slots, allocate([sizes[slot] for slot in slots]), strict=True)
-        arrays |= {slot: arrays[place] for slot, place in self.compiled.shared.items()}
+        arrays |= {slot: arrays[place] for slot, place in shared.items() if place in arrays}
         for value, buffer in self.compiled.constants:
             held = elements(arrays[buffer.slot], buffer.space, self.batch)
             held = held if buffer.dtype == "float" else held.view(np.int32)
@@ -90,7 +93,8 @@ class NativeProgram:
         )
         work = self.compiled.work
         try:
-            self.request.run(crew, crew.size_for(work * self.batch), work * rows < BRIEF_WORK)
+            own = self._own(crew.size_for(work * self.batch))
+            self.request.run(crew, own, work * rows < BRIEF_WORK)
         finally:  # also where a signal's handler raises: the steps are made
             done = self.request.done
             self._give_state(memory, done)
@@ -98,6 +102,11 @@ class NativeProgram:
         for name, array in found.items():
             outputs[name] = self._shaped(name, array[: sizes[:done].sum()])
         return {name: outputs[name] for name in self.program.outputs}
+
+    def _own(self, threads: int) -> list[ThreadMemory]:
+        while len(self.own) < threads:
+            self.own.append(ThreadMemory(len(self.slots), self.sized.windows))
+        return self.own[:threads]
 
     def _take_state(self, memory: Memory) -> None:
         for leaf, slot in self.state.items():

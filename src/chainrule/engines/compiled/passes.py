@@ -11,7 +11,7 @@ from . import verify
 from .in_place import updated_in_place
 from .kernels import Buffer
 from .lower import Lowered, lower
-from .reuse import shared_memory
+from .reuse import Reuse, reuse
 from .schedule import Schedule, schedule
 from .simplify import simplify
 from .transposes import Kept, keep_transposes
@@ -26,21 +26,23 @@ class Stages:
     lowered: Lowered
     schedule: Schedule
     in_place: set[Tensor]
-    shared: dict[int, int]
+    reuse: Reuse
     watched: Buffer | None
 
     def __str__(self) -> str:
         outputs = dict(zip(self.program.outputs, self.kept.outputs, strict=True))
         places = [b for x, b in self.lowered.leaves.items() if x in self.in_place]
         names = {b.slot: str(b) for b in self.schedule.buffers}
-        laid = [f"{names[new]} in that of {names[old]}" for new, old in self.shared.items()]
+        laid = [f"{names[new]} in that of {names[old]}" for new, old in self.reuse.shared.items()]
+        windows = [names[slot] for slot in self.reuse.in_windows]
         return (
             f"graph\n\n{self.program}\n\n"
             f"simplified graph\n\n{listing(outputs, self.kept.updates)}\n\n"
             f"kernels\n\n{self.lowered}\n\n"
             f"phases\n\n{self.schedule}\n"
             f"updated in place: {', '.join(map(str, places)) or 'nothing'}\n"
-            f"in the memory of others: {', '.join(laid) or 'nothing'}"
+            f"in the memory of others: {', '.join(laid) or 'nothing'}\n"
+            f"only the rows at hand: {', '.join(windows) or 'nothing'}"
         )
 
 
@@ -59,6 +61,6 @@ def compile_passes(program: Program) -> Stages:
     shown = dict(zip(program.outputs, lowered.outputs, strict=True))
     watched = shown[program.watched] if program.watched else None
     in_place = updated_in_place(lowered, phases, watched)
-    shared = shared_memory(lowered, phases)
-    verify.memory(phases, shared)
-    return Stages(program, kept, lowered, phases, in_place, shared, watched)
+    found = reuse(lowered, phases)
+    verify.memory(lowered, phases, found)
+    return Stages(program, kept, lowered, phases, in_place, found, watched)

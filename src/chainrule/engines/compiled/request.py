@@ -12,6 +12,7 @@ from ...graph.tensor import Array
 from .assemble import address
 from .crew import Crew
 from .driver_code import ABANDONED, FIELDS, LINE, MEETING
+from .thread_memory import ThreadMemory
 
 DRIVER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 BRIEF = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
@@ -42,12 +43,14 @@ class Request:
         """How many steps the last run did, whatever became of it."""
         return int(self._held["meeting"][LINE * MEETING.index("done")])
 
-    def run(self, crew: Crew, threads: int, brief: bool) -> None:
-        """Call the driver in that many threads."""
-        meeting = self._held["meeting"]
+    def run(self, crew: Crew, own: Sequence[ThreadMemory], brief: bool) -> None:
+        """Call the driver in as many threads as memory of their own is given for."""
+        meeting, threads = self._held["meeting"], len(own)
         self.set(threads=threads)
         fields = np.repeat(self._fields[None], threads, axis=0)
         fields[:, PLACES["thread"]] = np.arange(threads)
+        fields[:, PLACES["own_slots"]] = [memory.own_slots.ctypes.data for memory in own]
+        fields[:, PLACES["windows"]] = [memory.windows.ctypes.data for memory in own]
         call = (BRIEF if brief and threads == 1 else DRIVER)(address("driver"))
         start, step = fields.ctypes.data, fields.strides[0]
 

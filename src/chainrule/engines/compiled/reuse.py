@@ -1,45 +1,73 @@
-"""Which buffers lie in the memory of others: less of it is used, and more rows fit the cache.
+"""Which buffers need memory of their own: less of it is used, and more of it stays in the cache.
 
-A thread runs all kernels of a chain for some rows, then for the next. So what has a row for each of
-the chain's may lie where something else did of which nobody will read those rows any more.
+A thread runs all kernels of a chain for some rows, then for the next. What has a row for each of
+the chain's may lie where something else did of which nobody will read those rows any more. And if
+nobody else reads it at all, it needs no more than a window: memory for the rows that a thread is
+at, which stay in its cache from one part of the batch to the next.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Set
+from dataclasses import dataclass, field
 
+from ...graph.leaves import input_op
 from .in_place import element_by_element
-from .kernels import Buffer, Kernel, Loop
+from .kernels import Buffer, Gather, Kernel, Loop
 from .lower import Lowered
 from .schedule import Chain, Schedule, fills_own_rows, reads_own_rows, touched, written
 
 
-def shared_memory(lowered: Lowered, schedule: Schedule) -> dict[int, int]:
-    """For buffers by slot, the slot of the one in whose memory they lie."""
-    named = (*lowered.leaves.values(), *lowered.updates.values(), *lowered.outputs)
-    kept = {buffer.slot for buffer in named}
-    found: dict[int, int] = {}
+@dataclass(frozen=True, eq=False)
+class Reuse:
+    """Buffers by slot with the slot of the one in whose memory they lie; and each chain's buffers
+    of which a thread has a window."""
+
+    shared: dict[int, int] = field(default_factory=dict)
+    windows: dict[Chain, list[Buffer]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def in_windows(self) -> dict[int, Chain]:
+        """The chain of each buffer that lies in a window, by slot."""
+        return {b.slot: chain for chain, buffers in self.windows.items() for b in buffers}
+
+
+def reuse(lowered: Lowered, schedule: Schedule) -> Reuse:
+    """What can be reused in a program."""
+    leaves = (buffer for leaf, buffer in lowered.leaves.items() if leaf.op is not input_op)
+    fixed = {b.slot for b in (*leaves, *lowered.updates.values(), *lowered.outputs)}
+    found = Reuse()
     for phase in schedule.phases:
         for chain in phase.chains:
             others = [kernel for kernel in schedule.kernels if kernel not in chain.kernels]
-            found |= _within(chain, kept, kept | {b.slot for k in others for b in touched(k)})
+            stays = fixed | {b.slot for kernel in others for b in touched(kernel)}
+            stays |= {
+                buffer.slot
+                for kernel in chain.kernels
+                for buffer in kernel.reads
+                if not reads_own_rows(kernel, buffer)
+            }
+            shared = _shared(chain, fixed, stays)
+            found.shared.update(shared)
+            found.windows[chain] = _windows(chain, stays, shared)
     return found
 
 
-def _within(chain: Chain, fixed: Set[int], needed: Set[int]) -> dict[int, int]:
+def _shared(chain: Chain, fixed: Set[int], stays: Set[int]) -> dict[int, int]:
     """What a chain fills and may lay over what else it has filled.
 
-    `fixed` buffers have a place of their own; those that are `needed` are read by somebody else.
+    `fixed` buffers have a place of their own; in those that stay, nothing else may lie later.
     """
     last = {b.slot: j for j, kernel in enumerate(chain.kernels) for b in touched(kernel)}
-    readers = [(kernel, b) for kernel in chain.kernels for b in kernel.reads]
-    stays = needed | {b.slot for kernel, b in readers if not reads_own_rows(kernel, b)}
     lies: dict[int, tuple[Buffer, int]] = {}
     """In each place by slot, which buffer lies there, and the kernel that has filled it."""
     found = {}
     for j, kernel in enumerate(chain.kernels):
+        if isinstance(kernel, Gather):
+            continue
         for new in written(kernel):
-            if new.slot in fixed or not _has_rows(kernel, new, chain):
+            if new.slot in fixed or not _has_rows(kernel, new, chain) or new.space.columns == 1:
                 continue
             free = (
                 place
@@ -58,9 +86,20 @@ def _within(chain: Chain, fixed: Set[int], needed: Set[int]) -> dict[int, int]:
     return found
 
 
+def _windows(chain: Chain, stays: Set[int], shared: dict[int, int]) -> list[Buffer]:
+    """What only this chain needs, in places where nothing stays."""
+    filled = {b.slot: (b, kernel) for kernel in chain.kernels for b in written(kernel)}
+    passing = {
+        slot
+        for slot, (b, kernel) in filled.items()
+        if slot not in stays and _has_rows(kernel, b, chain)
+    }
+    taken = {shared.get(slot, slot) for slot in filled.keys() - passing}
+    return [filled[slot][0] for slot in filled if shared.get(slot, slot) not in taken]
+
+
 def _has_rows(kernel: Kernel, buffer: Buffer, chain: Chain) -> bool:
-    space = buffer.space
-    return fills_own_rows(kernel) and space.rows == chain.length and space.columns != 1
+    return fills_own_rows(kernel) and buffer.space.rows == chain.length
 
 
 def _is_read_first(kernel: Kernel, new: Buffer, old: Buffer) -> bool:

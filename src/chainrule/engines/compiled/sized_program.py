@@ -11,10 +11,11 @@ from ...graph.shape import N
 from ...graph.tensor import Array
 from .call import CONTEXT
 from .compiled_program import CompiledProgram
-from .kernels import Buffer, Grains, Length, lies_over, walked
+from .kernels import Buffer, Grains, Length, Space, lies_over, walked
 from .memory import grain, length, size, stride
 from .request import entries
 from .schedule import Chain, touched
+from .thread_memory import Window
 
 CACHE = 256 * 1024
 """Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
@@ -42,14 +43,18 @@ class SizedProgram:
         self.first = np.cumsum([0, *map(len, numbers)])[:-1]
         """Where a kernel's own numbers begin."""
         held = {b.slot for b in compiled.state.values()} | {new for _, new in compiled.aliases}
-        own = [b for b in compiled.buffers if b.slot not in held | compiled.shared.keys()]
-        self.sizes = {b.slot: size(b.space, batch) for b in own}
-        """Of all buffers but those of the state, which the engine's memory has, and those that lie
-        in the memory of others."""
+        others = held | compiled.reuse.shared.keys() | compiled.reuse.in_windows.keys()
+        used = [b for kernel in compiled.kernels for b in touched(kernel)]
+        used += [buffer for _, buffer in compiled.constants]
+        self.sizes = {b.slot: size(b.space, batch) for b in used if b.slot not in others}
+        """Of all buffers in use, but those of the state, which the engine's memory has, those that
+        lie in the memory of others, and those of which each thread has a window."""
+        self.windows: list[list[Window]] = []
+        """Those of each chain, in the order of the driver's list."""
         phases, chains = self._plan()
         self.lists: dict[str, Array | int] = {
             "phases": entries(phases, 3),
-            "chains": entries(chains, 5),
+            "chains": entries(chains, 7),
             "scalars": entries([(compiled.shown[name].slot,) for name in compiled.scalars], 1),
             "swaps": entries(compiled.swaps, 2),
             "watched": compiled.watched,
@@ -104,18 +109,21 @@ class SizedProgram:
             for chain in phase.chains:
                 end = call + len(chain.kernels)
                 form = self._length(chain.length), self._grain(chain.length)
-                chains.append((*form, self._rows_at_once(chain), call, end))
+                rows, first_window = self._rows_at_once(chain), sum(map(len, self.windows))
+                self.windows.append(self._windows(chain, rows))
+                windows = first_window, first_window + len(self.windows[-1])
+                chains.append((*form, rows, call, end, *windows))
                 call = end
             alone = len(chains)
             for kernel in phase.alone:
-                chains.append((self._length(lies_over(kernel)), ALL, ALL, call, call + 1))
+                chains.append((self._length(lies_over(kernel)), ALL, ALL, call, call + 1, 0, 0))
                 call += 1
             phases.append((first, alone, len(chains)))
         return phases, chains
 
     def _rows_at_once(self, chain: Chain) -> int:
         """As many rows as the cache has room for, in whole grains."""
-        shared = self.compiled.shared
+        shared = self.compiled.reuse.shared
         used = [b for kernel in chain.kernels for b in touched(kernel)]
         buffers = {shared.get(b.slot, b.slot): b for b in used}
         of_rows = [walked(b.space) for b in buffers.values()]
@@ -126,6 +134,17 @@ class SizedProgram:
         )
         unit = grain(length(chain.length, self.batch))
         return max(1, max(FEWEST_ROWS, CACHE // max(bytes_a_row, 1)) // unit) * unit
+
+    def _windows(self, chain: Chain, rows: int) -> list[Window]:
+        """Memory for that many rows at most; buffers that share it have the same place."""
+        reuse, rows = self.compiled.reuse, min(rows, length(chain.length, self.batch))
+        places: dict[int, int] = {}
+        found = []
+        for buffer in reuse.windows[chain]:
+            place = places.setdefault(reuse.shared.get(buffer.slot, buffer.slot), len(places))
+            space = Space(rows, buffer.space.columns)
+            found.append(Window(buffer.slot, self.form(buffer)[0], place, size(space, self.batch)))
+        return found
 
 
 @functools.lru_cache(MOST_SIZES)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from ...graph.leaves import input_op
 from ...graph.tensor import Tensor
 from .kernels import Kernel, shared_along
 from .lower import Lowered
-from .schedule import Schedule, fills_own_rows, reads_own_rows, written
+from .reuse import Reuse
+from .schedule import Schedule, fills_own_rows, reads_own_rows, touched, written
 
 
 class CompilerError(AssertionError):
@@ -64,8 +65,10 @@ def phases(lowered: Lowered, schedule: Schedule) -> None:
             raise CompilerError(f"nothing fills {buffer}")
 
 
-def memory(schedule: Schedule, shared: Mapping[int, int]) -> None:
-    """What is read of memory that several buffers share is what was written last."""
+def memory(lowered: Lowered, schedule: Schedule, reuse: Reuse) -> None:
+    """What is read of memory that several buffers share is what was written last, and what lies in
+    a window is read while its rows are at hand."""
+    shared = reuse.shared
     for new, old in shared.items():
         buffer, place = schedule.buffers[new], schedule.buffers[old]
         if buffer.space != place.space:
@@ -76,6 +79,29 @@ def memory(schedule: Schedule, shared: Mapping[int, int]) -> None:
             if lies.get(shared.get(buffer.slot, buffer.slot), buffer.slot) != buffer.slot:
                 raise CompilerError(f"{kernel} reads {buffer}, where something else lies by now")
         lies |= {shared.get(b.slot, b.slot): b.slot for b in written(kernel)}
+    _windows(lowered, schedule, reuse)
+
+
+def _windows(lowered: Lowered, schedule: Schedule, reuse: Reuse) -> None:
+    inside = reuse.in_windows
+    for new, old in reuse.shared.items():
+        if inside.get(new) is not inside.get(old):
+            raise CompilerError(f"{schedule.buffers[new]} and {schedule.buffers[old]} lie apart")
+    for kernel in schedule.kernels:
+        for buffer in touched(kernel):
+            chain = inside.get(buffer.slot)
+            if chain is None:
+                continue
+            if buffer.space.rows != chain.length or kernel not in chain.kernels:
+                raise CompilerError(f"{kernel} has no window of {buffer}")
+            if buffer in kernel.reads and not reads_own_rows(kernel, buffer):
+                raise CompilerError(f"{kernel} reads more of {buffer} than the rows at hand")
+            if buffer in written(kernel) and not fills_own_rows(kernel):
+                raise CompilerError(f"{kernel} fills more of {buffer} than the rows at hand")
+    state = [b for leaf, b in lowered.leaves.items() if leaf.op is not input_op]
+    for buffer in (*state, *lowered.outputs, *lowered.updates.values()):
+        if buffer.slot in inside:
+            raise CompilerError(f"{buffer} is needed after its rows were at hand")
 
 
 def _reads(kernel: Kernel, filled: Iterable[int]) -> None:
