@@ -123,9 +123,13 @@ class Loop:
         self.history.stopped = self._end(rows[-1])
         return True
 
-    def _orders(self, clock: Clock, count: int) -> list[Array]:
-        numbers = range(clock.epoch, clock.epoch + count)
-        return [order(len(self.data.X), self.session.seed, i, self.shuffle) for i in numbers]
+    def _orders(self, clock: Clock, count: int) -> Array:
+        """The orders of so many epochs, one a row."""
+        found = np.tile(np.arange(len(self.data.X)), (count, 1))
+        if self.shuffle:
+            for i, rows in enumerate(found):
+                shuffle(rows, self.session.seed, clock.epoch + i)
+        return found
 
     def _end(self, row: Row) -> str:
         """Why training ends after this epoch; empty if it does not."""
@@ -139,9 +143,7 @@ class Loop:
         return "a callback ended it" if any(ended) else ""
 
 
-def order(rows: int, seed: int, epoch: int, shuffle: bool) -> Array:
-    """The rows' numbers in the order in which an epoch takes them."""
-    if not shuffle:
-        return np.arange(rows)
+def shuffle(rows: Array, seed: int, epoch: int) -> None:
+    """Bring the rows' numbers into the order in which an epoch takes them."""
     key = [seed, SHUFFLE_STREAM + epoch]
-    return np.random.Generator(np.random.Philox(key=key)).permutation(rows)
+    np.random.Generator(np.random.Philox(key=key)).shuffle(rows)

@@ -114,10 +114,9 @@ class Session:
         work = 6.0 * self.recipe.model.parameter_count * batch_size
         return SLOWEST_STEP + work / SLOWEST
 
-    def train(
-        self, data: Part, orders: Sequence[Array], batch_size: int, clock: Clock
-    ) -> Iterator[Chunk]:
-        """An epoch, some steps at a time, or several at one go; each has its order of the rows.
+    def train(self, data: Part, orders: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
+        """An epoch, some steps at a time, or several at one go; `orders` has for each a row, its
+        order of the rows of data.
 
         Where the loss is not finite the state is as before the first of them: `TrainingError`. So
         it is after any other error.
@@ -131,13 +130,10 @@ class Session:
             self.restore(good)
             raise
 
-    def _steps(
-        self, data: Part, orders: Sequence[Array], batch_size: int, clock: Clock
-    ) -> Iterator[Chunk]:
+    def _steps(self, data: Part, orders: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         given, program = self.program("training", data)
-        pace, epochs = self._pace("training", batch_size), len(orders)
-        order = orders[0] if epochs == 1 else np.concatenate(orders)
-        in_epoch = -(-len(orders[0]) // batch_size)
+        pace, (epochs, in_order) = self._pace("training", batch_size), orders.shape
+        order, in_epoch = orders.reshape(-1), -(-in_order // batch_size)
         steps, step, last_loss = epochs * in_epoch, 0, None
         while step < steps:
             start = step * batch_size

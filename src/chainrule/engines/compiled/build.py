@@ -69,6 +69,11 @@ def smaller(b: ir.IRBuilder, x: Value, y: Value) -> Value:
     return b.select(b.icmp_signed("<", x, y), x, y)
 
 
+def larger(b: ir.IRBuilder, x: Value, y: Value) -> Value:
+    """The larger of two whole numbers."""
+    return b.select(b.icmp_signed(">", x, y), x, y)
+
+
 def variable(b: ir.IRBuilder, initial: Value) -> Value:
     """A variable on the stack, which LLVM turns into a register."""
     with b.goto_entry_block():

@@ -15,6 +15,7 @@ from .build import (
     I64,
     fold,
     integer,
+    larger,
     load_at,
     load_vector,
     loop,
@@ -210,8 +211,7 @@ class _LoopCode:
     def _row_number(self, pointer: Any, row: Any, last: Any) -> Any:
         b = self.b
         at = b.sext(b.load(b.bitcast(b.gep(pointer, [row]), INTS)), I64)
-        at = b.select(b.icmp_signed("<", at, integer(0)), integer(0), at)
-        return b.select(b.icmp_signed(">", at, last), last, at)
+        return smaller(b, larger(b, at, integer(0)), last)
 
     def _random(self, node: Tensor, row: Any, column: Any) -> Any:
         """The same bits as `graph.random.uniform`, computed from the element's number."""
