@@ -24,6 +24,7 @@ from chainrule.search import (
     UnknownSetting,
     When,
 )
+from chainrule.search.executors import Threads
 from chainrule.search.halving import Score, goes_on, rungs
 from chainrule.search.narrowing import narrowed
 from chainrule.search.objective import Objective
@@ -326,6 +327,37 @@ def test_it_finds_good_settings_and_tests_them_once():
     assert result.test(X, y)["accuracy"] > 0.85
     with pytest.warns(SecondLook, match="look number 2"):
         result.test(X, y)
+
+
+def test_as_many_threads_as_python_has_time_for(monkeypatch):
+    """Unless the user wants a number of them, no more run than get along beside one another."""
+    monkeypatch.setattr("chainrule.search.executors.processors", lambda: 8)
+    threads = Threads(None, None)
+    assert threads.worthwhile == threads.workers == 8
+    threads._took(3.0, 2.1)
+    assert threads.worthwhile == 3
+    assert Threads(None, 5).worthwhile == 5
+
+    seen = set()
+
+    def told(settings):
+        seen.add(threading.current_thread().name)
+        return build(settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Threads, "worthwhile", 1)
+        alone = search(build=told, threads=None).run(*data())
+    assert {name for name in seen if "trial" in name} == {"chainrule-trial-0"}
+    assert columns(alone) == columns(search(threads=3).run(*data()))
+
+
+def test_seconds_in_the_engine_are_those_of_this_thread():
+    t = build({"lr": 0.1, "width": 8})
+    began = time.thread_time()
+    t.fit(*data(), epochs=3)
+    trained = t.session.engine_seconds
+    t.evaluate(*data())
+    assert 0 < trained < t.session.engine_seconds < time.thread_time() - began
 
 
 @pytest.mark.parametrize("threads", [2, 5])

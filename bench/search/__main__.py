@@ -118,9 +118,9 @@ def same_score(console: Console, ms: dict[str, float], seeds: int) -> list[dict[
 
 
 def run_rate(console: Console, trials: int, many: int) -> list[dict[str, Any]]:
-    """Trials a second with 1 and 2 threads; then many trials, and memory."""
+    """Trials a second with 1 thread, 2, and as many as fit; then many trials, and memory."""
     results = []
-    for count, threads in ((trials, 1), (trials, 2), (many, 2)):
+    for count, threads in ((trials, 1), (trials, 2), (trials, None), (many, None)):
         with processes(1, 1) as pool:
             results.append(pool.submit(rate.search, count, threads, max(1, count // 5)).result())
     rows = table("13-32-1, 500 rows, batch 50, 10 epochs; none abandoned", "trials", "threads",
@@ -129,7 +129,11 @@ def run_rate(console: Console, trials: int, many: int) -> list[dict[str, Any]]:
         quarters = ", ".join(f"{speed:,.0f}" for speed in r["quarters"])
         megabytes = ", ".join(f"{n:,}: {mb:.0f}" for n, mb in r["megabytes"].items())
         rows.add_row(
-            f"{r['trials']:,}", str(r["threads"]), f"{r['a_second']:,.0f}", quarters, megabytes
+            f"{r['trials']:,}",
+            str(r["threads"] or "auto"),
+            f"{r['a_second']:,.0f}",
+            quarters,
+            megabytes,
         )
     console.print(rows)
     return results

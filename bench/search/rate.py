@@ -10,7 +10,7 @@ import numpy as np
 from bench import memory
 
 
-def search(trials: int, threads: int, marks: int) -> dict[str, Any]:
+def search(trials: int, threads: int | None, marks: int) -> dict[str, Any]:
     """Trials a second, in all and in each quarter; MB after every `marks` trials."""
     import chainrule as cr
     from chainrule import nn, optim

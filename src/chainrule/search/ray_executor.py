@@ -47,6 +47,7 @@ class Ray:
         if self._is_ours:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         self.workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.worthwhile = self.workers
         self._objective = ray.put(objective)
         self._key = uuid.uuid4().hex
         self._task = ray.remote(num_cpus=1, max_retries=-1)(carry_out)

@@ -63,7 +63,7 @@ class Runner:
     def run(self, progress: Callable[[Progress], object] | None) -> None:
         """Until the plan has ended or the time is up; Ctrl-C ends it after the epochs under way."""
         workers = [
-            threading.Thread(target=self._work, name=f"chainrule-trial-{i}", daemon=True)
+            threading.Thread(target=self._work, args=(i,), name=f"chainrule-trial-{i}", daemon=True)
             for i in range(self.executor.workers)
         ]
         for worker in workers:
@@ -94,13 +94,19 @@ class Runner:
         """Whether the time is up; without any score the search goes on until it has one."""
         return time.monotonic() > self.deadline and self.plan.best_score is not None
 
+    @property
+    def _is_over(self) -> bool:
+        return self.plan.ended or self._ends()
+
     def _ends(self) -> bool:
         return self._stopped or self._error is not None or self.is_late
 
-    def _work(self) -> None:
+    def _work(self, number: int) -> None:
         """One thread; an error that is no trial's own ends all, and `run` raises it."""
         try:
             while True:
+                while number >= self.executor.worthwhile and not self._is_over:
+                    time.sleep(LOOK)
                 with self._changed:
                     tasks = self._next()
                     self._busy += len(tasks)

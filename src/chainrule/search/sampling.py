@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..graph.tensor import Array
-from .narrowing import how_many_are_good, narrowed
+from .narrowing import MOST, how_many_are_good, narrowed
 from .space import Parameter, Settings, Space, draw
 from .trial import Round, Rules, Trial, ranking
 
@@ -41,6 +41,10 @@ class Ranges:
     def __init__(self, rules: Rules, space: dict[str, Parameter]) -> None:
         self.rules = rules
         self.rounds = [Round(0, space, {})]
+        self._known = 0
+        """How many trials the last round follows from."""
+        self._best: list[Trial] = []
+        """Of those, as many as may count as good."""
 
     def draw(self, trials: Sequence[Trial]) -> tuple[int, Settings] | None:
         """From the ranges of the round, once they are known."""
@@ -53,11 +57,13 @@ class Ranges:
 
     def _narrow(self, trials: Sequence[Trial]) -> bool:
         """Make the next round, if all have ended that it follows from."""
-        known = trials[: len(trials) - self.rules.round_size // LAG]
-        if any(trial.status == "running" for trial in known):
+        known = len(trials) - self.rules.round_size // LAG
+        new = trials[self._known : known]
+        if any(trial.status == "running" for trial in new):
             return False
-        good = [trial.settings for trial in ranking(known)[: how_many_are_good(len(known))]]
-        tried = [trial.settings for trial in known]
+        self._known, self._best = known, ranking([*self._best, *new])[:MOST]
+        good = [trial.settings for trial in self._best[: how_many_are_good(known)]]
+        tried = [trial.settings for trial in trials[:known]]
         space, reasons = narrowed(self.rounds[-1].space, self.rounds[0].space, good, tried)
         self.rounds.append(Round(len(self.rounds), space, reasons))
         return True

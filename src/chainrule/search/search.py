@@ -46,9 +46,11 @@ class Search(Spec):
     final model's prediction is the mean of those of so many of the best settings.
 
     The same seed and number of trials gives the same study, whatever the number of threads: a trial
-    is compared with those of smaller numbers, not with those that came sooner. `executor="ray"`
-    trains them on the Ray cluster that the process is connected to, or a local one; `threads` then
-    says how many tasks run at the same time.
+    is compared with those of smaller numbers, not with those that came sooner. By default there is
+    one for each processor, and fewer where trials are so short that Python takes longer than the
+    arithmetic: it runs in one thread at a time. `executor="ray"` trains trials on the Ray cluster
+    that the process is connected to, or a local one; `threads` then says how many tasks run at the
+    same time.
 
     >>> import numpy as np
     >>> import chainrule as cr
