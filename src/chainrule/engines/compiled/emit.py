@@ -1,8 +1,8 @@
 """Code for each op: the same keys as the table of ops, with LLVM IR for their meaning.
 
 An emitter works on vectors of lanes; all values of a loop's element have as many lanes. The
-polynomials have a relative error of about 1e-7 (tanh: 3e-7), which float32 hardly resolves; LLVM's
-own intrinsics would become a call of the C library for each lane.
+polynomials have a relative error of about 1e-7, below what float32 resolves; LLVM's own intrinsics
+would become a call of the C library for each lane.
 """
 
 from __future__ import annotations
@@ -24,20 +24,15 @@ EXP = (1.0, 1.00000004, 0.49999991, 0.16666421, 0.04166836, 0.00837477, 0.001382
 LOG = (0.3333331089896437, -0.25000016279060644, 0.20002204183574038, -0.16667643715923516,
        0.1421789153532023, -0.12411268690841734, 0.11904712127663558, -0.1164643438936877,
        0.06675271859537296)  # fmt: skip
-TANH_ABOVE = (0.999999935, 0.129129336, 0.00291400289, 9.20602359e-06, -1.2598189e-08,
-              1.77957803e-11)  # fmt: skip
-TANH_BELOW = (1.0, 0.462462128, 0.023735474, 0.000227167565)
 ERF_NEAR = (1.12837917, -0.376126384, 0.112837818, -0.0268653921, 0.00522092322, -0.000848250775,
             0.000112546408, -9.63499146e-06)  # fmt: skip
 ERFCX = (0.5642416100978226, -0.0015830393773269419, -0.26185892155518303, -0.14482995099856805,
          1.0629252405923575, -1.7633749235982021, 1.658530363966524, -0.9579898178421005,
          0.3183683375957352, -0.04684532490660369)  # fmt: skip
-EXPM1 = (0.499999997, 0.166666562, 0.0416653104,
-         0.00832519919, 0.00136399423, 0.000160153751)  # fmt: skip
+EXPM1 = (0.499999994, 0.166665774, 0.0416669428, 0.00836313329, 0.0013893836)
 """Least squares over Chebyshev points, weighted by relative error: exp on |x| ≤ log(2)/2; the
-rest of log(1 + f) beyond f − f²/2, over f³, on √½ ≤ 1 + f ≤ √2; tanh x / x as a quotient of
-two in x² on |x| ≤ 9.1; erf x / x in x² on |x| ≤ 1; x·exp(x²)·erfc x in 1/x on 1 ≤ x ≤ 4;
-(eˣ − 1 − x)/x² on −½ ≤ x ≤ 0."""
+rest of log(1 + f) beyond f − f²/2, over f³, on √½ ≤ 1 + f ≤ √2; erf x / x in x² on |x| ≤ 1;
+x·exp(x²)·erfc x in 1/x on 1 ≤ x ≤ 4; (eˣ − 1 − x)/x² on |x| ≤ log(2)/2."""
 
 ROUND = 12582912.0  # 1.5·2²³: adding it leaves the nearest whole number in the low bits
 
@@ -130,16 +125,20 @@ class Emitter:
         """eˣ = 2ⁿ·eʳ with |r| ≤ log(2)/2; 0 below −87.3, infinite above 88.7."""
         b = self.b
         inside = self.clamp(x, -87.33, 89.0)
-        shifted = self.fma(inside, self.number(1 / math.log(2)), self.number(ROUND))
-        n = b.fsub(shifted, self.number(ROUND))
-        r = self.fma(n, self.number(-0.693359375), inside)
-        r = self.fma(n, self.number(2.12194440e-4), r)
+        shifted, r = self._reduced(inside)
         # In two halves, since 2¹²⁸ is no float though e^88.7 is.
         whole = b.sub(self.as_ints(shifted), self.as_ints(self.number(ROUND)))
         half = b.ashr(whole, self.integer(1))
         result = b.fmul(self.polynomial(r, EXP), self._power_of_two(half))
         result = b.fmul(result, self._power_of_two(b.sub(whole, half)))
         return b.select(self.less(x, self.number(-87.33)), self.number(0.0), result)
+
+    def _reduced(self, x: Value) -> tuple[Value, Value]:
+        """n + `ROUND` and r with x = n·log 2 + r and |r| ≤ log(2)/2."""
+        shifted = self.fma(x, self.number(1 / math.log(2)), self.number(ROUND))
+        n = self.b.fsub(shifted, self.number(ROUND))
+        r = self.fma(n, self.number(-0.693359375), x)
+        return shifted, self.fma(n, self.number(2.12194440e-4), r)
 
     def _power_of_two(self, n: Value) -> Value:
         return self.as_floats(self.b.shl(self.b.add(n, self.integer(127)), self.integer(23)))
@@ -172,12 +171,21 @@ class Emitter:
         one = self.number(1.0)
         return self.b.fdiv(one, self.b.fadd(one, self.exp(self.b.fneg(x))))
 
+    def expm1(self, x: Value) -> Value:
+        """eˣ − 1 for x ≤ 0: 2ⁿ·(eʳ − 1) + (2ⁿ − 1) with |r| ≤ log(2)/2; −1 below −20."""
+        b, lowest = self.b, self.number(-20.0)
+        inside = b.select(self.less(x, lowest), lowest, x)
+        shifted, r = self._reduced(inside)
+        # The low bits of `shifted` are n, and the high ones are shifted out.
+        power = self._power_of_two(self.as_ints(shifted))
+        rest = self.fma(b.fmul(r, r), self.polynomial(r, EXPM1), r)
+        return self.fma(power, rest, b.fsub(power, self.number(1.0)))
+
     def tanh(self, x: Value) -> Value:
-        """x·P(x²)/Q(x²) up to 9, where it is 1 in float32; half the time of 1 − 2/(e²ˣ + 1)."""
-        inside = self.clamp(x, -9.0, 9.0)
-        square = self.b.fmul(inside, inside)
-        above = self.b.fmul(inside, self.polynomial(square, TANH_ABOVE))
-        return self.clamp(self.b.fdiv(above, self.polynomial(square, TANH_BELOW)), -1.0, 1.0)
+        """−t/(t + 2) with t = exp(−2|x|) − 1, and the sign of x."""
+        t = self.expm1(self.b.fmul(self.absolute(x), self.number(-2.0)))
+        size = self.b.fdiv(t, self.b.fadd(t, self.number(2.0)))
+        return self.intrinsic("copysign", size, x)
 
     def softplus(self, x: Value) -> Value:
         """max(x, 0) + log(1 + e) with e = exp(−|x|); Kahan's correction keeps small e."""
@@ -209,9 +217,7 @@ class Emitter:
         """λx, or λα(eˣ − 1) below 0."""
         b = self.b
         scale, alpha = self.number(ops.SELU_SCALE), self.number(ops.SELU_SCALE * ops.SELU_ALPHA)
-        near = self.fma(b.fmul(x, x), self.polynomial(x, EXPM1), x)
-        far = b.fsub(self.exp(x), self.number(1.0))
-        below = b.fmul(alpha, b.select(self.less(x, self.number(-0.5)), far, near))
+        below = b.fmul(alpha, self.expm1(x))
         return b.select(self.less(self.number(0.0), x), b.fmul(scale, x), below)
 
     def power(self, x: Value, y: Value) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -42,7 +42,10 @@ class _LoopCode:
         self.call, self.kernel, self.lanes, self.b = call, kernel, lanes, call.b
         self.e = Emitter(self.b, lanes)
         self.is_line = kernel.space.rows == 1
+        over = {sink.over for sink in kernel.sinks}
+        self.goes_down = not self.is_line and "rows" in over and not over & {"columns", "all"}
         self.values: dict[Tensor, Any] = {}
+        self.of_row: dict[Tensor, Any] = {}
         self._write()
 
     def _uniform(self, node: Tensor) -> Any:
@@ -66,19 +69,10 @@ class _LoopCode:
                 for sink, pointer, stride in self.sinks
                 if reduces_across(self.kernel.space, sink)
             }
-            for sink, part in self.parts.items():
-                if sink in self.sums:
-                    self._reset(sink)
-                else:
-                    self._fill(sink, part, self.columns)
-            if self.is_line:
-                self._columns(integer(0), first, last)
+            if self.goes_down:
+                self._down(first, last)
             else:
-                with loop(b, first, last) as row:
-                    self._row(row)
-            for sink, part in self.parts.items():
-                if sink in self.sums:
-                    self._finish(sink, part)
+                self._across(first, last)
         b.ret_void()
 
     def _prologue(self) -> None:
@@ -100,7 +94,8 @@ class _LoopCode:
                 self.shared[x] = self._uniform(x)
         self.sinks = [(s, call.pointer(s.into), call.stride(s.into)) for s in kernel.sinks]
         self.indexes = {s: call.pointer(s.index) for s in kernel.sinks if s.index is not None}
-        self.sums = {s: self._accumulators(s) for s in kernel.sinks if s.over in ("columns", "all")}
+        held = ("rows",) if self.goes_down else ("columns", "all")
+        self.sums = {s: self._accumulators(s) for s in kernel.sinks if s.over in held}
         for sink, pointer, stride in self.sinks:
             if sink.action == "scatter":
                 self.last_row[sink] = call.number("last row", sink.into)
@@ -118,32 +113,62 @@ class _LoopCode:
         read = [source_of(x) for node in arithmetic for x in node.inputs]
         return read + [sink.value for sink in self.kernel.sinks]
 
-    # One row, and one vector of its elements -----------------------------------------------------
+    # A grain, one row, and one vector of its elements ---------------------------------------------
+
+    def _across(self, first: Any, last: Any) -> None:
+        """One row after the other, or the elements of a line."""
+        for sink, part in self.parts.items():
+            if sink in self.sums:
+                self._reset(sink)
+            else:
+                self._fill(sink, part, self.columns)
+        if self.is_line:
+            for column, mask in self._vectors(first, last):
+                self._element(integer(0), column, mask)
+        else:
+            with loop(self.b, first, last) as row:
+                self._row(row)
+        for sink, part in self.parts.items():
+            if sink in self.sums:
+                self._finish(sink, part)
+
+    def _down(self, first: Any, last: Any) -> None:
+        """All rows for a vector of columns, then for the next: sums over rows stay in registers."""
+        for column, mask in self._vectors(integer(0), self.columns):
+            for sink in self.sums:
+                self._reset(sink)
+            with loop(self.b, first, last) as row:
+                self._load_of_row(row)
+                self._element(row, column, mask)
+            for sink, (place,) in self.sums.items():
+                store_vector(self.b, self.b.load(place), self.parts[sink], column)
 
     def _row(self, row: Any) -> None:
         own = [sink for sink in self.sums if sink.over == "columns"]
         for sink in own:
             self._reset(sink)
+        self._load_of_row(row)
+        for column, mask in self._vectors(integer(0), self.columns):
+            self._element(row, column, mask)
+        for sink, pointer, _ in self.sinks:
+            if sink in own:
+                self._finish(sink, self.b.gep(pointer, [row]))
+
+    def _load_of_row(self, row: Any) -> None:
         self.of_row = {
             x: self._from_memory(self._splat_at(pointer, self.b.mul(row, stride)), buffer)
             for x, (pointer, stride, buffer) in self.loads.items()
             if buffer.space.columns == 1 and buffer.space.rows != 1
         }
-        self._columns(row, integer(0), self.columns)
-        for sink, pointer, _ in self.sinks:
-            if sink in own:
-                self._finish(sink, self.b.gep(pointer, [row]))
 
-    def _columns(self, row: Any, start: Any, stop: Any) -> None:
-        """The elements of a row, or of a line, a vector at a time."""
+    def _vectors(self, start: Any, stop: Any) -> Iterator[tuple[Any, Any]]:
+        """Code for whole vectors, in a loop, and then for what is left, with a mask."""
         b, lanes = self.b, integer(self.lanes)
-        if self.is_line:
-            self.of_row = {}
         whole = b.add(start, b.mul(b.sdiv(b.sub(stop, start), lanes), lanes))
         with loop(b, start, whole, self.lanes) as column:
-            self._element(row, column, None)
+            yield column, None
         with b.if_then(b.icmp_signed("<", whole, stop)):
-            self._element(row, whole, self.e.first(b.sub(stop, whole)))
+            yield whole, self.e.first(b.sub(stop, whole))
 
     def _element(self, row: Any, column: Any, mask: Any) -> None:
         self.values = self.shared | self.of_row
@@ -267,7 +292,7 @@ class _LoopCode:
             value = b.select(mask, value, self.e.number(NEUTRAL.get(sink.action, 0.0)))
         if sink.action == "scatter":
             self._scatter(sink, pointer, stride, value, row, column)
-        elif sink.over == "nothing" or sink.over == "rows":
+        elif sink not in self.sums:
             pointer = self.parts.get(sink, pointer)
             old = load_vector(b, pointer, column, self.e.floats)
             store_vector(b, self._combine(sink)(old, value), pointer, column)
