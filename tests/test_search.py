@@ -33,6 +33,9 @@ from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
 from chainrule.search.trial import Rules
 
+SEED = 2
+"""With it the leaders are so near to each other that further splits decide."""
+
 SPACE = {"lr": LogUniform(1e-3, 1e0), "width": Integer(4, 32, log=True)}
 
 
@@ -47,7 +50,7 @@ def build(settings):
 
 
 def search(**options):
-    given = dict(trials=24, epochs=9, batch_size=40, round_size=8, seed=3, threads=2)
+    given = dict(trials=24, epochs=9, batch_size=40, round_size=8, seed=SEED, threads=2)
     return Search(options.pop("build", build), options.pop("space", SPACE), **(given | options))
 
 
@@ -374,7 +377,7 @@ def test_a_trial_is_what_training_it_alone_gives(reference):
     done = next(trial for trial in trials if trial["status"] == "done")
     from chainrule.data.split import Split, hold_out
 
-    train, held = hold_out(Split(*data()), 0.2, 3)
+    train, held = hold_out(Split(*data()), 0.2, SEED)
     t = build(done)
     t.fit(train.X, train.y, epochs=9, batch_size=40)
     assert t.evaluate(held.X, held.y)["accuracy"] == done["score"]
@@ -449,7 +452,7 @@ def test_a_build_may_do_what_it_likes_with_its_settings(reference):
 
 @pytest.mark.parametrize("error", [MemoryError, AssertionError, cr.ShapeError])
 def test_the_first_trial_may_fail_too(error):
-    first = draw(SPACE, np.random.Generator(np.random.Philox(key=[3, 1 << 33])).random(2))
+    first = draw(SPACE, np.random.Generator(np.random.Philox(key=[SEED, 1 << 33])).random(2))
 
     def fragile(settings):
         if settings == first and error is cr.ShapeError:
@@ -685,7 +688,7 @@ def test_another_search_or_other_data_is_refused(tmp_path):
     refuses("there is a study already: resume it", resume=False)
     refuses("this study is of other data", X=X + 1)
     refuses("this study has epochs 9, not 8", epochs=8)
-    refuses("this study has seed 3, not 4", seed=4)
+    refuses(f"this study has seed {SEED}, not 5", seed=5)
     refuses("this study has another space: lr", space=SPACE | {"lr": LogUniform(1e-3, 2e0)})
     turned = {name: SPACE[name] for name in reversed(SPACE)}
     refuses("this study has another space: the order of settings", space=turned)

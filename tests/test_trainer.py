@@ -11,7 +11,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.training.loop import shuffle
+from chainrule.engines.compiled.engine import CompiledEngine
 
 
 def rows(n=90, seed=0):
@@ -61,9 +61,7 @@ def test_every_row_counts_once_an_epoch_in_another_order():
     t = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(lr=0.0), dtype="float64")
     losses = t.fit(X, y, epochs=2, batch_size=32)["loss"]
     np.testing.assert_allclose(losses, t.evaluate(X, y)["loss"], rtol=1e-12)
-    first, second = np.arange(70), np.arange(70)
-    shuffle(first, t.seed, 0)
-    shuffle(second, t.seed, 1)
+    first, second = t.session.engine.orders(70, t.seed, range(2))
     assert not np.array_equal(first, second)
     assert sorted(first) == sorted(second) == list(range(70))
 
@@ -113,11 +111,13 @@ def test_of_epochs_at_one_go_the_good_ones_are_kept():
 def test_epochs_at_one_go_are_as_many_as_take_a_tenth_of_a_second(monkeypatch):
     """All counts that they take, not the machine code alone: here 5 ms to shuffle."""
 
-    def slow(*given):
-        time.sleep(0.005)
-        shuffle(*given)
+    orders = CompiledEngine.orders
 
-    monkeypatch.setattr("chainrule.training.loop.shuffle", slow)
+    def slow(self, rows, seed, epochs):
+        time.sleep(0.005 * len(epochs))
+        return orders(self, rows, seed, epochs)
+
+    monkeypatch.setattr(CompiledEngine, "orders", slow)
     X, y = rows()
     looks = []
     trainer().fit(X, y, epochs=150, batch_size=32, progress=looks.append)

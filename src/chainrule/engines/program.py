@@ -111,6 +111,9 @@ class Engine(Protocol):
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
 
+    def orders(self, rows: int, seed: int, epochs: range) -> Array:
+        """The orders in which epochs take the rows, by chance: those of `graph.random.orders`."""
+
     def use_threads(self, threads: int | None) -> None:
         """Share the work among that many threads; None: as many as it is worth."""
 

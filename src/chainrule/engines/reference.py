@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..graph import random
 from ..graph import shape as shapes
 from ..graph.evaluate import Plan
 from ..graph.tensor import Array, Tensor
@@ -56,6 +57,10 @@ class ReferenceEngine:
             # One call, so that an interruption finds all the updates of a step made, or none.
             self._memory.update(zip(program.updates, new_state, strict=True))
         return {name: _joined(program.outputs[name], values) for name, values in collected.items()}
+
+    def orders(self, rows: int, seed: int, epochs: range) -> Array:
+        """The orders in which epochs take the rows."""
+        return random.orders(rows, seed, epochs)
 
     def use_threads(self, threads: int | None) -> None:
         """NumPy has threads of its own."""

@@ -10,9 +10,14 @@ import numpy as np
 
 _MASK = 0xFFFFFFFF
 
+ROUNDS, LAST_SHIFT = ((16, 0x7FEB352D), (15, 0x846CA68B)), 16
+"""Shifts and factors of `mix`."""
+
+ORDERS = 0
+"""The stream of the orders of rows; those of a step's random numbers count from 1."""
 
 Words = Any
-"""An int, or an array of uint64."""
+"""An int, or an array of unsigned words."""
 
 
 def mix(x: Words) -> Words:
@@ -20,9 +25,9 @@ def mix(x: Words) -> Words:
 
     C. Wellons' "lowbias32", found by search: a bias of 0.17 against 1.2 for murmur3's finalizer.
     """
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
-    return x ^ (x >> 16)
+    for shift, factor in ROUNDS:
+        x = ((x ^ (x >> shift)) * factor) & _MASK
+    return x ^ (x >> LAST_SHIFT)
 
 
 def keys(seed: Words, step: Words, stream: int) -> tuple[Words, Words]:
@@ -32,18 +37,43 @@ def keys(seed: Words, step: Words, stream: int) -> tuple[Words, Words]:
 
 
 def uniform(seed: Any, step: Any, stream: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Numbers in [0, 1), multiples of 2⁻²⁴ and so exact in float32.
-
-    Two rounds with a key before each: after one alone, two nodes would draw permutations of the
-    same numbers, since `element ^ key` visits the same words.
-    """
-    first, second = keys(int(seed), int(step), stream)
-    x = np.arange(int(np.prod(shape)), dtype=np.uint32)
-    for key in (first, second):
-        x ^= np.uint32(key)
-        x ^= x >> np.uint32(16)
-        x *= np.uint32(0x7FEB352D)
-        x ^= x >> np.uint32(15)
-        x *= np.uint32(0x846CA68B)
-        x ^= x >> np.uint32(16)
+    """Numbers in [0, 1), multiples of 2⁻²⁴ and so exact in float32."""
+    x = _words(keys(int(seed), int(step), stream), int(np.prod(shape)))
     return ((x >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)).reshape(shape)
+
+
+def order_keys(seed: int, epochs: range) -> np.ndarray[Any, Any]:
+    """The two words for the order of each epoch, [epochs, 2]."""
+    return np.array([keys(seed, epoch, ORDERS) for epoch in epochs], np.uint32)
+
+
+def orders(rows: int, seed: int, epochs: range) -> np.ndarray[Any, Any]:
+    """The orders in which epochs take the rows, [epochs, rows].
+
+    Each row comes where one before it has been, or stays, and that one goes to the end: any order
+    is as likely, but for 1 part in 2³²/rows.
+
+    Source: Fisher and Yates 1938; "inside-out", as in Knuth 1997, section 3.4.2.
+    """
+    found = np.empty((len(epochs), rows), np.int64)
+    count = np.arange(1, rows + 1, dtype=np.uint64)
+    for i, own in enumerate(order_keys(seed, epochs)):
+        order = list(range(rows))
+        places = (_words(own, rows) * count) >> np.uint64(32)
+        for row, place in enumerate(places.tolist()):
+            order[row], order[place] = order[place], row
+        found[i] = order
+    return found
+
+
+def _words(own: Any, count: int) -> np.ndarray[Any, Any]:
+    """Two rounds with a key before each: after one alone, two nodes would draw permutations of the
+    same numbers, since `element ^ key` visits the same words."""
+    x = np.arange(count, dtype=np.uint32)
+    for key in own:
+        x ^= np.uint32(key)
+        for shift, factor in ROUNDS:
+            x ^= x >> np.uint32(shift)
+            x *= np.uint32(factor)
+        x ^= x >> np.uint32(LAST_SHIFT)
+    return x

@@ -16,9 +16,6 @@ from .early_stopping import BestSoFar
 from .history import History
 from .session import Chunk, Clock, Pace, Session
 
-SHUFFLE_STREAM = 1 << 32
-"""Apart from the streams of initial values, which are numbered from 0."""
-
 Row = dict[str, float]
 
 
@@ -125,11 +122,10 @@ class Loop:
 
     def _orders(self, clock: Clock, count: int) -> Array:
         """The orders of so many epochs, one a row."""
-        found = np.tile(np.arange(len(self.data.X)), (count, 1))
-        if self.shuffle:
-            for i, rows in enumerate(found):
-                shuffle(rows, self.session.seed, clock.epoch + i)
-        return found
+        rows, epochs = len(self.data.X), range(clock.epoch, clock.epoch + count)
+        if not self.shuffle:
+            return np.tile(np.arange(rows), (count, 1))
+        return self.session.engine.orders(rows, self.session.seed, epochs)
 
     def _end(self, row: Row) -> str:
         """Why training ends after this epoch; empty if it does not."""
@@ -141,9 +137,3 @@ class Loop:
         if best is not None and is_over:
             return f"{best.monitor} was best in epoch {best.epoch}, whose weights are restored"
         return "a callback ended it" if any(ended) else ""
-
-
-def shuffle(rows: Array, seed: int, epoch: int) -> None:
-    """Bring the rows' numbers into the order in which an epoch takes them."""
-    key = [seed, SHUFFLE_STREAM + epoch]
-    np.random.Generator(np.random.Philox(key=key)).shuffle(rows)

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from llvmlite import ir
 
@@ -21,6 +22,7 @@ from .loop_code import write_loop
 from .loop_form import form, numbers_of, places
 from .native import Code, host
 from .product_code import product_numbers, write_product
+from .random_code import write_shuffle
 from .turn_code import turn_numbers, write_turn
 
 NAME = "function"
@@ -42,7 +44,7 @@ def assemble(kernels: Sequence[Kernel]) -> list[tuple[int, list[Number]]]:
 
 
 def address(name: str) -> int:
-    """The address of the driver, or of the gathering of a type of data."""
+    """The address of the driver, of the shuffle, or of the gathering of a type of data."""
     text = _support()[name]
     return _compiled([text])[text]
 
@@ -82,16 +84,22 @@ def _turn() -> tuple[str, list[Number]]:
 @functools.cache
 def _support() -> dict[str, str]:
     """What every program needs beside its kernels."""
-    module = ir.Module()
-    write_driver(module, NAME)
     gathers = {
-        source: _text(functools.partial(write_gather, source=source, lanes=host().lanes))[0]
+        source: functools.partial(write_gather, source=source, lanes=host().lanes)
         for source in SOURCES
     }
-    return {"driver": str(module), **gathers}
+    writers: dict[str, Callable[[ir.Module, str], Any]] = {
+        "driver": write_driver,
+        "shuffle": write_shuffle,
+        **gathers,
+    }
+    return {name: _text(write)[0] for name, write in writers.items()}
 
 
-def _text(write: Callable[[ir.Module, str], list[Number]]) -> tuple[str, list[Number]]:
+Numbers = TypeVar("Numbers")
+
+
+def _text(write: Callable[[ir.Module, str], Numbers]) -> tuple[str, Numbers]:
     module = ir.Module()
     numbers = write(module, NAME)
     return str(module), numbers

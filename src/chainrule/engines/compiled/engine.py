@@ -7,12 +7,14 @@ import numpy as np
 from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
+from .assemble import address
 from .compiled_program import compiled_program
 from .crew import Crew
 from .kernels import space_of
 from .memory import Memory, allocate, elements, size
 from .native_program import NativeProgram
 from .passes import compile_passes
+from .random_code import shuffled
 
 
 class CompiledEngine:
@@ -64,6 +66,10 @@ class CompiledEngine:
             native = before
         self._programs[program] = native
         return native
+
+    def orders(self, rows: int, seed: int, epochs: range) -> Array:
+        """The orders in which epochs take the rows."""
+        return shuffled(address("shuffle"), rows, seed, epochs)
 
     def use_threads(self, threads: int | None) -> None:
         """Share the work among that many threads; None: as many as it is worth."""

@@ -28,6 +28,7 @@ from .build import (
 from .call import FLOATS, INTS, Call, Number
 from .emit import EMITTERS, F32, I32, Emitter
 from .kernels import Buffer, Loop, Sink, reduces_across, source_of, walked
+from .random_code import mix
 
 NEUTRAL = {"sum": 0.0, "max": -math.inf, "argmax": -math.inf}
 
@@ -244,11 +245,7 @@ class _LoopCode:
         first = b.trunc(b.add(b.mul(row, self.columns), column), I32)
         x = b.add(splat(b, first, self.lanes), self.lane)
         for key in self.shared[node]:
-            x = b.xor(x, key)
-            for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-                x = b.xor(x, b.lshr(x, self.e.integer(shift)))
-                x = b.mul(x, self.e.integer(factor))
-            x = b.xor(x, b.lshr(x, self.e.integer(16)))
+            x = mix(b, b.xor(x, key))
         bits = b.sitofp(b.lshr(x, self.e.integer(8)), self.e.floats)
         return b.fmul(bits, self.e.number(2.0**-24))
 
