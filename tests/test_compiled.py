@@ -33,6 +33,7 @@ from chainrule.engines.program import Feed, Program
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.graph import ops
 from chainrule.graph.evaluate import evaluate
+from chainrule.graph.random import orders
 from chainrule.nn.build import ACTIVATIONS
 from chainrule.spec import KINDS
 from chainrule.training.programs import columns
@@ -237,6 +238,23 @@ def test_no_rows_at_all():
     assert t.predict(np.zeros((0, 7))).shape == (0, 4)
     assert t.predict(np.zeros((2, 7))).shape == (2, 4)
     assert t.predict(np.zeros((0, 7))).shape == (0, 4)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, LANES, 1000, 60_000])
+def test_orders_are_the_same(rows):
+    found = CompiledEngine().orders(rows, 2**32 - 1, range(7, 10))
+    assert np.array_equal(found, orders(rows, 2**32 - 1, range(7, 10)))
+    assert (np.sort(found, axis=1) == np.arange(rows)).all()
+    again = CompiledEngine().orders(rows, 2**32 - 1, range(8, 9))
+    assert np.array_equal(again, found[1:2])
+
+
+def test_all_orders_are_as_likely():
+    """χ² of the 24 orders of 4 rows in 24,000 epochs: above 49 in 1 of 1,000 cases."""
+    found = CompiledEngine().orders(4, 1, range(24_000))
+    _, counts = np.unique(found, axis=0, return_counts=True)
+    assert len(counts) == 24
+    assert ((counts - 1000) ** 2 / 1000).sum() < 49
 
 
 def test_random_numbers_are_the_same_bits():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,8 +114,11 @@ class Session:
 
     def slowest_step(self, batch_size: int) -> float:
         """About how many seconds a step may take, on any computer and in any engine."""
-        work = 6.0 * self.recipe.model.parameter_count * batch_size
-        return SLOWEST_STEP + work / SLOWEST
+        return SLOWEST_STEP + self._work_a_row * batch_size / SLOWEST
+
+    @functools.cached_property
+    def _work_a_row(self) -> float:
+        return 6.0 * self.recipe.model.parameter_count
 
     def train(self, data: Part, orders: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         """An epoch, some steps at a time, or several at one go; `orders` has for each a row, its

@@ -14,7 +14,13 @@ from .build import I64, integer, load_at, loop
 from .call import INTS, LONGS
 from .emit import I32
 
-SHUFFLE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
+POINTERS, NUMBERS = [ctypes.c_void_p] * 2, [ctypes.c_int64] * 2
+SHUFFLE = ctypes.CFUNCTYPE(None, *POINTERS, *NUMBERS)
+BRIEF_SHUFFLE = ctypes.PYFUNCTYPE(None, *POINTERS, *NUMBERS)
+"""The same with Python's lock held: to give it away and wait for it costs more than a few rows."""
+
+BRIEF_ROWS = 50_000
+"""Rows that are shuffled in about 0.2 ms."""
 
 
 def write_shuffle(module: ir.Module, name: str) -> None:
@@ -53,5 +59,6 @@ def shuffled(code: int, rows: int, seed: int, epochs: range) -> Array:
     """The orders of those epochs, by the code at that address."""
     found = np.empty((len(epochs), rows), np.int64)
     keys = random.order_keys(seed, epochs)
-    SHUFFLE(code)(found.ctypes.data, keys.ctypes.data, len(epochs), rows)
+    shuffle = BRIEF_SHUFFLE if found.size < BRIEF_ROWS else SHUFFLE
+    shuffle(code)(found.ctypes.data, keys.ctypes.data, *found.shape)
     return found
