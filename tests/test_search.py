@@ -339,6 +339,8 @@ def test_as_many_threads_as_python_has_time_for(monkeypatch):
     assert threads.worthwhile == threads.workers == 8
     threads._took(3.0, 2.1)
     assert threads.worthwhile == 3
+    threads._last_end -= 2.0  # nothing has come to an end since
+    assert threads.worthwhile == 8
     assert Threads(None, 5).worthwhile == 5
 
     seen = set()
@@ -354,13 +356,16 @@ def test_as_many_threads_as_python_has_time_for(monkeypatch):
     assert columns(alone) == columns(search(threads=3).run(*data()))
 
 
-def test_seconds_in_the_engine_are_those_of_this_thread():
+def test_seconds_without_the_lock_are_those_of_long_runs():
+    """A short one keeps Python's lock, and to compile is work in Python."""
     t = build({"lr": 0.1, "width": 8})
-    began = time.thread_time()
+    t.use_threads(1)
     t.fit(*data(), epochs=3)
-    trained = t.session.engine_seconds
-    t.evaluate(*data())
-    assert 0 < trained < t.session.engine_seconds < time.thread_time() - began
+    t.predict(data()[0])
+    assert t.session.engine.unlocked_seconds == 0.0
+    began = time.thread_time()
+    t.fit(*data(20_000), epochs=20)
+    assert 0 < t.session.engine.unlocked_seconds < time.thread_time() - began
 
 
 @pytest.mark.parametrize("threads", [2, 5])

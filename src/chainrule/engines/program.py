@@ -99,6 +99,9 @@ Outputs = dict[str, Array]
 class Engine(Protocol):
     """A machine with a memory for state leaves, which runs programs over feeds."""
 
+    unlocked_seconds: float
+    """What it has spent of a processor while another thread could run Python."""
+
     def read(self, leaf: Tensor) -> Array:
         """A copy of the value of a state leaf."""
 

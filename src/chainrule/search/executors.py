@@ -64,8 +64,11 @@ class Executor(Protocol):
         """There will be no more jobs."""
 
 
-MEMORY = 0.9
-"""How much of what was found of the trials before counts beside a trial."""
+REMEMBERED = 0.9
+"""How much the jobs before count, beside a job."""
+
+PATIENCE = 1.0
+"""Seconds without a job's end after which all threads work: that is no job of Python alone."""
 
 
 class Threads:
@@ -81,7 +84,8 @@ class Threads:
     def __init__(self, objective: Objective, threads: int | None) -> None:
         self.workers = threads or processors()
         self._is_asked_for = threads is not None
-        self._in_python, self._in_engine = 0.0, 0.0  # seconds of the processor
+        self._in_python, self._unlocked = 0.0, 0.0  # seconds of a processor
+        self._last_end = time.monotonic()
         self._lock = threading.Lock()
         self._objective = objective
         self._trainers: dict[int, Trainer] = {}
@@ -89,35 +93,41 @@ class Threads:
     @property
     def worthwhile(self) -> int:
         """See `Executor`: those that the user wants, or those that Python has time for."""
-        if self._is_asked_for or not self._in_python:
+        waited = time.monotonic() - self._last_end
+        if self._is_asked_for or not self._in_python or waited > PATIENCE:
             return self.workers
-        return 1 + int(self._in_engine / self._in_python)
+        return 1 + int(self._unlocked / self._in_python)
 
     def carry_out(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Found]:
         """See `Executor`."""
         return [self._train(job, stop) for job in jobs]
 
     def _train(self, job: Job, stop: Callable[[], bool]) -> Found:
-        began = time.thread_time()
+        began, before = time.thread_time(), self._unlocked_by(job.trial)
         try:
             if job.trial not in self._trainers:
                 self._trainers[job.trial] = self._objective.trainer(job.settings)
                 self._trainers[job.trial].use_threads(1)
             trainer = self._trainers[job.trial]
-            before = trainer.session.engine_seconds
             came = self._objective.train(trainer, job.settings, job.epochs, stop=stop)
-            found = self._objective.score(trainer) if came else None
-            self._took(time.thread_time() - began, trainer.session.engine_seconds - before)
-            return found
+            return self._objective.score(trainer) if came else None
         except UnknownSetting:
             raise
         except TRIAL_ERRORS as error:
             return reason_of(error)
+        finally:
+            self._took(time.thread_time() - began, self._unlocked_by(job.trial) - before)
 
-    def _took(self, seconds: float, in_engine: float) -> None:
+    def _unlocked_by(self, trial: int) -> float:
+        trainer = self._trainers.get(trial)
+        return 0.0 if trainer is None else trainer.session.engine.unlocked_seconds
+
+    def _took(self, seconds: float, unlocked: float) -> None:
+        """A job has ended, after so many seconds of a processor."""
         with self._lock:
-            self._in_engine = MEMORY * self._in_engine + in_engine
-            self._in_python = MEMORY * self._in_python + seconds - in_engine
+            self._unlocked = REMEMBERED * self._unlocked + unlocked
+            self._in_python = REMEMBERED * self._in_python + seconds - unlocked
+            self._last_end = time.monotonic()
 
     def forget(self, trial: int) -> None:
         """See `Executor`."""

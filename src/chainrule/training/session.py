@@ -83,8 +83,6 @@ class Session:
     def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
         self.recipe, self.engine, self.seed = recipe, engine, seed
         self.steps_done = 0
-        self.engine_seconds = 0.0
-        """What this thread's processor has spent in the engine."""
         self._paces: dict[tuple[str, int], Pace] = {}
         self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
@@ -148,7 +146,7 @@ class Session:
             scalars = self._scalars(given, program, clock, step + np.arange(count), in_epoch)
             feed = Feed(programs.columns(given, data), batch_size, rows, scalars, epochs)
             began = time.perf_counter()
-            outputs = self._run(program, feed)
+            outputs = self.engine.run(program, feed)
             seconds = max(time.perf_counter() - began, 1e-9)
             done = len(outputs["loss"])
             pace.took(max(done, 1), seconds)
@@ -217,16 +215,9 @@ class Session:
             count = max(1, _at_once(pace, len(order) - start, ROWS_AT_ONCE))
             rows = order[start : start + count * ROWS_AT_ONCE]
             began = time.perf_counter()
-            yield self._run(program, Feed(data, ROWS_AT_ONCE, rows))
+            yield self.engine.run(program, Feed(data, ROWS_AT_ONCE, rows))
             pace.took(count, max(time.perf_counter() - began, 1e-9))
             start += count * ROWS_AT_ONCE
-
-    def _run(self, program: Program, feed: Feed) -> Outputs:
-        began = time.thread_time()
-        try:
-            return self.engine.run(program, feed)
-        finally:
-            self.engine_seconds += time.thread_time() - began
 
     def program(self, kind: str, data: Part) -> tuple[programs.Inputs, Program]:
         """The program for data of that form, built when it is first needed."""

@@ -24,6 +24,7 @@ class CompiledEngine:
         self._crew = Crew(threads)
         self._memory = Memory()
         self._programs: dict[Program, NativeProgram] = {}
+        self.unlocked_seconds = 0.0
         self._lock = threading.RLock()  # programs have buffers, which one run has to itself
 
     def read(self, leaf: Tensor) -> Array:
@@ -53,7 +54,10 @@ class CompiledEngine:
         """Run the program over the rows of the feed, updating the memory at every step."""
         with self._lock:
             native = self._native(program, min(feed.batch_size, feed.rows))
-            return native.run(self._memory, feed, self._crew)
+            before = native.request.unlocked_seconds
+            outputs = native.run(self._memory, feed, self._crew)
+            self.unlocked_seconds += native.request.unlocked_seconds - before
+            return outputs
 
     def _native(self, program: Program, batch: int) -> NativeProgram:
         """The program for batches of that size; the buffers for another size are let go."""

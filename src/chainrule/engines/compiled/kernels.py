@@ -222,6 +222,8 @@ def shared_along(kernel: Kernel) -> Dim | None:
             return None if kernel.alone else lies_along(space)
         case Product(in_grains=True):
             return N
+        case Product(into=Buffer(space=Space(rows=1))):
+            return None  # also where it has N columns: what threads share of a product is rows
         case Turn(a=a):
             return lies_along(a.space)
     return lies_along(kernel.into.space)

@@ -104,9 +104,10 @@ class NativeProgram:
         return {name: outputs[name] for name in self.program.outputs}
 
     def _own(self, threads: int) -> list[ThreadMemory]:
+        del self.own[threads:]
         while len(self.own) < threads:
             self.own.append(ThreadMemory(len(self.slots), self.sized.windows))
-        return self.own[:threads]
+        return self.own
 
     def _take_state(self, memory: Memory) -> None:
         for leaf, slot in self.state.items():

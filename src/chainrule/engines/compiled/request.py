@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ class Request:
     def __init__(self) -> None:
         self._fields = np.zeros(len(FIELDS), np.int64)
         self._held: dict[str, Array] = {}
+        self.unlocked_seconds = 0.0
+        """Of a processor, in machine code without Python's lock."""
 
     def set(self, **values: int | Array) -> None:
         """Numbers, and arrays for their addresses; a list's length goes with it."""
@@ -51,14 +54,17 @@ class Request:
         fields[:, PLACES["thread"]] = np.arange(threads)
         fields[:, PLACES["own_slots"]] = [memory.own_slots.ctypes.data for memory in own]
         fields[:, PLACES["windows"]] = [memory.windows.ctypes.data for memory in own]
-        call = (BRIEF if brief and threads == 1 else DRIVER)(address("driver"))
+        locked = brief and threads == 1
+        call = (BRIEF if locked else DRIVER)(address("driver"))
         start, step = fields.ctypes.data, fields.strides[0]
 
         def abandon() -> None:
             meeting[LINE * MEETING.index("stopped")] = ABANDONED
 
         calls = [functools.partial(call, start + i * step) for i in range(threads)]
+        began = time.thread_time()
         crew.run(calls, abandon)
+        self.unlocked_seconds += 0.0 if locked else time.thread_time() - began
 
 
 def fresh_meeting() -> Array:

@@ -44,9 +44,10 @@ class SizedProgram:
         """Where a kernel's own numbers begin."""
         held = {b.slot for b in compiled.state.values()} | {new for _, new in compiled.aliases}
         others = held | compiled.reuse.shared.keys() | compiled.reuse.in_windows.keys()
-        used = [b for kernel in compiled.kernels for b in touched(kernel)]
-        used += [buffer for _, buffer in compiled.constants]
-        self.sizes = {b.slot: size(b.space, batch) for b in used if b.slot not in others}
+        used = {b.slot for kernel in compiled.kernels for b in touched(kernel)}
+        used |= {b.slot for _, b in compiled.constants}
+        own = [b for b in compiled.buffers if b.slot in used - others]
+        self.sizes = {b.slot: size(b.space, batch) for b in own}
         """Of all buffers in use, but those of the state, which the engine's memory has, those that
         lie in the memory of others, and those of which each thread has a window."""
         self.windows: list[list[Window]] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ...graph.leaves import input_op
 from ...graph.tensor import Tensor
-from .kernels import Kernel, shared_along
+from .kernels import Kernel, shared_along, walked
 from .lower import Lowered
 from .reuse import Reuse
 from .schedule import Schedule, fills_own_rows, reads_own_rows, touched, written
@@ -92,7 +92,9 @@ def _windows(lowered: Lowered, schedule: Schedule, reuse: Reuse) -> None:
             chain = inside.get(buffer.slot)
             if chain is None:
                 continue
-            if buffer.space.rows != chain.length or kernel not in chain.kernels:
+            space = walked(buffer.space)  # a column may be read as a line
+            length = space.columns if space.rows == 1 else space.rows
+            if length != chain.length or kernel not in chain.kernels:
                 raise CompilerError(f"{kernel} has no window of {buffer}")
             if buffer in kernel.reads and not reads_own_rows(kernel, buffer):
                 raise CompilerError(f"{kernel} reads more of {buffer} than the rows at hand")
