@@ -29,6 +29,7 @@ from chainrule.engines.compiled import (
     thread_memory,
     verify,
 )
+from chainrule.engines.compiled.assemble import address
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
@@ -256,6 +257,51 @@ def test_an_array_that_is_filled_anew_is_read_anew(dtype):
         buffer[:] = value
         assert (t.predict(view) == 2.0 * value).all()
         assert (engine.run(program, Feed({x: view}, 2))["y"] == 2.0 * value).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_long_rows_are_read_where_they_lie(monkeypatch, threads):
+    """By products alone; the numbers are those of gathered rows, also once the data is another."""
+    x, W = cr.batch(300), cr.parameter(np.zeros((300, 5)))
+    y = cr.tanh(x @ W)
+    program = Program({"y": y}, {W: W - 0.01 * (x.T @ y)})
+    random = np.random.default_rng(0)
+    floats = random.normal(size=(40, 300)).astype(np.float32)
+    turns = [
+        floats,
+        random.integers(0, 9, (40, 300), np.uint8),
+        floats[::-1],
+        floats[3:, :],
+        floats,
+    ]
+    unaligned = np.frombuffer(bytes(2) + floats.tobytes(), np.float32, offset=2)
+    turns.append(unaligned.reshape(40, 300))
+    found = []
+    for long_row in (1024, 10**9):
+        monkeypatch.setattr(native_program, "LONG_ROW", long_row)
+        engine = CompiledEngine(threads)
+        engine.write(W, np.full((300, 5), 0.01))
+        for data in turns:
+            order = np.random.default_rng(1).permutation(len(data))
+            found.append([engine.run(program, Feed({x: data}, 16, order))["y"], engine.read(W)])
+        (native,) = engine._programs.values()
+        (number,) = (number for number, _, _ in native.compiled.gathers)
+        engine.run(program, Feed({x: floats}, 16))
+        assert (native.calls[number, 0] == address("nothing")) == (long_row == 1024)
+    for one, other in zip(found[: len(turns)], found[len(turns) :], strict=True):
+        assert all(map(np.array_equal, one, other))
+
+
+def test_rows_that_others_read_too_are_gathered(monkeypatch):
+    monkeypatch.setattr(native_program, "LONG_ROW", 0)
+    x, data = cr.batch(3), np.arange(12, dtype=np.float32).reshape(4, 3)
+    A = np.arange(6.0).reshape(3, 2)
+    for outputs in (
+        {"y": x @ A, "x": x},
+        {"y": x @ A, "x": cr.exp(x)},
+        {"y": (x @ A) @ (A.T @ (x.T @ x)), "sum": (x.T @ x).sum()},
+    ):
+        assert_same(both(outputs, {x: data}, order=np.array([2, 0, 3, 1])))
 
 
 def test_no_rows_at_all():
@@ -535,8 +581,8 @@ def spoilt(module):
 
 
 @settings(max_examples=60, deadline=None)
-@given(graphs(), st.integers(1, 30), st.integers(0, 2**16), st.booleans())
-def test_random_graphs(graph, n, seed, one_by_one):
+@given(graphs(), st.integers(1, 30), st.integers(0, 2**16), st.booleans(), st.booleans())
+def test_random_graphs(graph, n, seed, one_by_one, in_place):
     """Three threads, each with a few rows at a time, so that all that could be early is."""
     outputs, updates, x = graph
     random = np.random.default_rng(seed)
@@ -546,10 +592,13 @@ def test_random_graphs(graph, n, seed, one_by_one):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sized_program, "CACHE", 1)
         patch.setattr(sized_program, "FEWEST_ROWS", 1)
+        patch.setattr(native_program, "LONG_ROW", 0 if in_place else 1024)
         for module in (native_program, thread_memory):
             patch.setattr(module, *spoilt(module))
         sized_program.sized_program.cache_clear()
-        assert_same(both(outputs, data, updates, state, batch_size, threads=3), 2e-3)
+        order = random.permutation(n)
+        found = both(outputs, data, updates, state, batch_size, threads=3, order=order)
+        assert_same(found, 2e-3)
 
 
 def test_a_deep_graph_of_numbers_is_no_deep_recursion():
@@ -597,12 +646,22 @@ def guarded(before):
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("width", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 1])
 @pytest.mark.parametrize("batch_size", [1, 11, 12, 13, 25])
-@pytest.mark.parametrize("rows_at_once", [1, 96])
+@pytest.mark.parametrize(("rows_at_once", "in_place"), [(1, False), (1, True), (96, True)])
 def test_no_kernel_touches_what_is_not_its_own(
-    monkeypatch, before, width, batch_size, rows_at_once
+    monkeypatch, before, width, batch_size, rows_at_once, in_place
 ):
     area = guarded(before)
+
+    def gatherable(data, dtype):
+        if dtype != "float":
+            return data
+        held = area(data.size).reshape(data.shape)
+        held[:] = data
+        return held
+
     for module, name, patch in (
+        ("native_program", "_gatherable", gatherable),
+        ("native_program", "LONG_ROW", 0 if in_place else 1024),
         ("engine", "allocate", lambda sizes: [area(size) for size in sizes]),
         ("native_program", "allocate", lambda sizes: [area(size) for size in sizes]),
         ("thread_memory", "allocate_in_turn", lambda groups: [list(map(area, g)) for g in groups]),
@@ -614,7 +673,7 @@ def test_no_kernel_touches_what_is_not_its_own(
 
     def make(engine):
         net = nn.Sequential(
-            nn.Affine(3, width),
+            nn.Affine(width, width),
             nn.BatchNorm(width),
             nn.ReLU(),
             nn.Dropout(0.2),
@@ -622,7 +681,7 @@ def test_no_kernel_touches_what_is_not_its_own(
         )
         return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Adam(), engine="compiled")
 
-    X, y = rows(27, 3, columns=2)
+    X, y = rows(27, width, columns=2)
     make("compiled").fit(X, y, epochs=1, batch_size=batch_size)
     sized_program.sized_program.cache_clear()
 

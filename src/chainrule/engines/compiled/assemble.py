@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from llvmlite import ir
 
 from .call import Number
-from .driver_code import write_driver
+from .driver_code import write_driver, write_nothing
 from .gather_code import SOURCES, gather_numbers, write_gather
 from .kernels import Gather, Kernel, Loop, Product
 from .loop_code import write_loop
@@ -44,7 +44,7 @@ def assemble(kernels: Sequence[Kernel]) -> list[tuple[int, list[Number]]]:
 
 
 def address(name: str) -> int:
-    """The address of the driver, of the shuffle, or of the gathering of a type of data."""
+    """The address of what every program needs: the driver, the gathering of a type of data, …"""
     text = _support()[name]
     return _compiled([text])[text]
 
@@ -90,6 +90,7 @@ def _support() -> dict[str, str]:
     }
     writers: dict[str, Callable[[ir.Module, str], Any]] = {
         "driver": write_driver,
+        "nothing": write_nothing,
         "shuffle": write_shuffle,
         **gathers,
     }

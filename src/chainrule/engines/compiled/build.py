@@ -104,6 +104,14 @@ def store_vector(b: ir.IRBuilder, value: Value, pointer: Value, index: Value) ->
     b.store(value, vector_at(b, pointer, index, value.type), align=4)
 
 
+def prefetch(b: ir.IRBuilder, pointer: Value, index: Value) -> None:
+    """Ask for the line of pointer[index], long before it is read; it may lie anywhere."""
+    i32, bytes_ = ir.IntType(32), ir.IntType(8).as_pointer()
+    function = declared(b, "llvm.prefetch.p0", ir.VoidType(), bytes_, i32, i32, i32)
+    read, keep, is_data = (ir.Constant(i32, n) for n in (0, 3, 1))
+    b.call(function, [b.bitcast(b.gep(pointer, [index]), bytes_), read, keep, is_data])
+
+
 def splat(b: ir.IRBuilder, value: Value, lanes: int) -> Value:
     """The value in every lane."""
     kind = ir.VectorType(value.type, lanes)

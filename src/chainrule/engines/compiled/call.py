@@ -17,10 +17,10 @@ from .kernels import Buffer
 FLOATS, INTS, LONGS = (kind.as_pointer() for kind in (F32, I32, I64))
 SIGNATURE = ir.FunctionType(ir.VoidType(), [LONGS, LONGS, I64, I64])
 
-CONTEXT = ("slots", "rows", "grain", "grains", "uniforms", "keys", "order", "left")
+CONTEXT = ("slots", "rows", "grain", "grains", "uniforms", "keys", "order", "left", "counting")
 """What is the same for all kernels of a step: addresses of the buffers by slot, of the step's
-uniform values, random keys and row numbers; how many rows, rows to a grain, and grains of rows; and
-how many rows are left in the epoch."""
+uniform values, random keys and row numbers; how many rows, rows to a grain, and grains of rows; how
+many rows are left in the epoch; and where 0, 1, 2, … stand."""
 
 Number = tuple[str, Any]
 """What a kernel's own number says, and of what: a length, a slot, a stride, a place in a table."""

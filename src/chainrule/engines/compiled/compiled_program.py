@@ -49,6 +49,8 @@ class CompiledProgram:
             for number, kernel in enumerate(self.kernels)
             if isinstance(kernel, Gather)
         ]
+        self.only_for_products = _only_for_products(stages)
+        """The slots of rows of the batch that need not be gathered."""
         pairs = {x: (leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
         self.aliases = [pairs[x] for x in stages.in_place]
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
@@ -114,6 +116,16 @@ def _check(stages: Stages) -> tuple[int, int]:
         if slot in {b.slot for b in written(kernel)}
     ]
     return slot, makers[0]
+
+
+def _only_for_products(stages: Stages) -> set[int]:
+    """What products alone read, as their first operand, and in no window."""
+    schedule, shown = stages.schedule, {b.slot for b in stages.lowered.outputs}
+    found = {kernel.into.slot for kernel in schedule.kernels if isinstance(kernel, Gather)}
+    for kernel in schedule.kernels:
+        read = kernel.reads[1:] if isinstance(kernel, Product) else kernel.reads
+        found -= {buffer.slot for buffer in read}
+    return found - shown - stages.reuse.in_windows.keys()
 
 
 def work_a_row(kernel: Kernel) -> float:

@@ -21,7 +21,7 @@ FIELDS = (
     "slots", "n_slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars",
     "scalar_values", "matrices", "n_matrices", "swaps", "n_swaps", "watched", "checked", "order",
     "batch", "grain", "rows", "epochs", "uniforms", "n_uniforms", "keys", "n_keys", "meeting",
-    "thread", "threads", "own_slots", "windows",
+    "thread", "threads", "own_slots", "windows", "counting",
 )  # fmt: skip
 """What the driver is given: addresses and counts, one 64-bit number each.
 
@@ -56,6 +56,12 @@ def write_driver(module: ir.Module, name: str) -> None:
     _Driver(ir.Function(module, ir.FunctionType(ir.VoidType(), [LONGS]), name))
 
 
+def write_nothing(module: ir.Module, name: str) -> None:
+    """In the place of a kernel that has nothing to do."""
+    function = ir.Function(module, SIGNATURE, name)
+    ir.IRBuilder(function.append_basic_block("entry")).ret_void()
+
+
 class _Driver:
     def __init__(self, function: ir.Function) -> None:
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
@@ -65,7 +71,8 @@ class _Driver:
         self.context = b.alloca(I64, len(CONTEXT))
         self.done = variable(b, integer(0))
         self._set("slots", self.f["own_slots"])
-        self._set("grain", self.f["grain"])
+        for name in ("grain", "counting"):
+            self._set(name, self.f[name])
         rows = self.f["rows"]
         with self._meeting():
             pass  # should one of them not come, none has begun

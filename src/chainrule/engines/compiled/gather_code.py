@@ -8,12 +8,12 @@ from llvmlite import ir
 
 from .build import (
     I64,
-    declared,
     integer,
     larger,
     load_at,
     load_vector,
     loop,
+    prefetch,
     smaller,
     store_vector,
 )
@@ -50,7 +50,7 @@ def write_gather(module: ir.Module, name: str, source: str, lanes: int) -> list[
     ahead = larger(b, smaller(b, ahead, integer(MOST_AHEAD)), integer(FEWEST_AHEAD))
     with loop(b, call.start, call.stop) as i:
         later = load_at(b, order, smaller(b, b.add(i, ahead), last))
-        _prefetch(b, data, b.mul(later, columns), bytes_a_row)
+        _ask_for(b, data, b.mul(later, columns), bytes_a_row)
         start, target = b.mul(load_at(b, order, i), columns), b.mul(i, stride)
         with loop(b, integer(0), whole, lanes) as j:
             values = load_vector(b, data, b.add(start, j), ir.VectorType(kind, lanes), align=1)
@@ -73,13 +73,11 @@ def _halves(lanes: int) -> list[int]:
     return [lanes >> i for i in range(1, lanes.bit_length())]
 
 
-def _prefetch(b: ir.IRBuilder, data: Any, start: Any, length: Any) -> None:
+def _ask_for(b: ir.IRBuilder, data: Any, start: Any, length: Any) -> None:
     """Ask for the lines of a row, long before they are read."""
-    function = declared(b, "llvm.prefetch.p0", ir.VoidType(), BYTES, I32, I32, I32)
     row = b.bitcast(b.gep(data, [start]), BYTES)
-    read, keep, is_data = (ir.Constant(I32, n) for n in (0, 2, 1))
     with loop(b, integer(0), length, CACHE_LINE) as line:
-        b.call(function, [b.gep(row, [line]), read, keep, is_data])
+        prefetch(b, row, line)
 
 
 def gather_numbers(gather: Gather) -> list[Number]:

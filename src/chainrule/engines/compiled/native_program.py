@@ -17,6 +17,10 @@ from .request import Request, entries, fresh_meeting
 from .sized_program import sized_program
 from .thread_memory import ThreadMemory
 
+LONG_ROW = 1024
+"""Bytes of a row that products read in its place: the processor looks ahead along such rows, while
+many short ones are asked for in time by a gather alone."""
+
 BRIEF_WORK = 1e7
 """Operations of a run that is over in about 0.2 ms."""
 
@@ -132,13 +136,21 @@ class NativeProgram:
             self.seen = memory.changes
 
     def _take_data(self, feed: Feed) -> None:
-        """Tell the gathers where the rows are."""
+        """Tell the gathers where the rows are, or the products, where no gather is needed."""
         for number, kernel, leaf in self.compiled.gathers:
-            data = feed.data[self.here[leaf]]
-            if self.data.get(number) is not data:  # a copy is never that: its origin may change
-                self.data[number] = source = _gatherable(data, kernel.into.dtype)
-                self.calls[number, 0] = address(source.dtype.name)
-                self.numbers[self.sized.first[number]] = source.ctypes.data
+            data, slot = feed.data[self.here[leaf]], kernel.into.slot
+            if self.data.get(number) is data:  # a copy is never that: its origin may change
+                continue
+            self.data[number] = source = _gatherable(data, kernel.into.dtype)
+            self.numbers[self.sized.first[number]] = source.ctypes.data
+            in_place = slot in self.compiled.only_for_products and _is_for_products(source)
+            self.calls[number, 0] = address("nothing" if in_place else source.dtype.name)
+            if slot in self.arrays:
+                self.slots[slot] = (source if in_place else self.arrays[slot]).ctypes.data
+            length = source.shape[1] if in_place else self.sized.form(kernel.into)[0]
+            for place, kind, of in self.sized.of_order:
+                if of == slot:
+                    self.numbers[place] = length if kind == "row length" else in_place
 
     def _empty(self, name: str, rows: int) -> Array:
         return np.zeros((rows, self.sized.form(self.compiled.shown[name])[1]), np.float32)
@@ -158,6 +170,11 @@ class NativeProgram:
         for into, source in self.compiled.transposes:
             matrix = elements(self.arrays[source.slot], source.space, self.batch)
             elements(self.arrays[into.slot], into.space, self.batch)[:] = matrix.T
+
+
+def _is_for_products(data: Array) -> bool:
+    """Whether products may read rows of the data in their places."""
+    return data.dtype == np.float32 and data.flags.aligned and data[:1].nbytes >= LONG_ROW
 
 
 def _gatherable(data: Array, dtype: DType) -> Array:

@@ -11,7 +11,7 @@ from ...graph.shape import N
 from ...graph.tensor import Array
 from .call import CONTEXT
 from .compiled_program import CompiledProgram
-from .kernels import Buffer, Grains, Length, Space, lies_over, walked
+from .kernels import Buffer, Grains, Kernel, Length, Product, Space, lies_over, walked
 from .memory import grain, length, size, stride
 from .request import entries
 from .schedule import Chain, touched
@@ -21,7 +21,7 @@ CACHE = 256 * 1024
 """Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
 quarter of a core's own cache on most processors."""
 
-FEWEST_ROWS = 96
+FEWEST_ROWS = 132
 """Rows at a time all the same: a product reads all of b again for each of them."""
 
 ALL = 2**62
@@ -42,6 +42,12 @@ class SizedProgram:
         """Those of all kernels, one kernel after the other."""
         self.first = np.cumsum([0, *map(len, numbers)])[:-1]
         """Where a kernel's own numbers begin."""
+        self.of_order = [
+            (place, kind, what.slot)
+            for place, (kind, what) in enumerate(n for _, own in compiled.code for n in own)
+            if kind in ("row length", "ordered")
+        ]
+        """Which numbers are others where a product reads rows of the data in their place."""
         held = {b.slot for b in compiled.state.values()} | {new for _, new in compiled.aliases}
         others = held | compiled.reuse.shared.keys() | compiled.reuse.in_windows.keys()
         used = {b.slot for kernel in compiled.kernels for b in touched(kernel)}
@@ -62,6 +68,7 @@ class SizedProgram:
             "checked": compiled.checked,
             "batch": batch,
             "grain": grain(batch),
+            "counting": _counting(max(map(self._longest, compiled.kernels), default=0)),
         }
 
     def form(self, buffer: Buffer) -> tuple[int, int]:
@@ -74,7 +81,7 @@ class SizedProgram:
         match kind:
             case "slot":
                 return int(what.slot)
-            case "stride":
+            case "stride" | "row length":
                 return self.form(what)[0]
             case "length":
                 return self._length(what)
@@ -86,7 +93,7 @@ class SizedProgram:
                 return length(what.space.rows, self.batch) - 1
             case "number":
                 return int(what)
-            case "data":
+            case "data" | "ordered":
                 return 0  # known when there is a feed
         return self.compiled.tables.place(kind, what)
 
@@ -99,6 +106,12 @@ class SizedProgram:
         if along is N:
             return -CONTEXT.index("grain")
         return ALL if along is None else grain(length(along, self.batch))
+
+    def _longest(self, kernel: Kernel) -> int:
+        """The largest number of a row or column that a product counts to."""
+        if not isinstance(kernel, Product):
+            return 0
+        return max(length(n, self.batch) for n in (kernel.a.space.rows, kernel.a.space.columns))
 
     def _plan(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """The driver's lists of phases and chains; what is for one thread is a chain by itself."""
@@ -146,6 +159,18 @@ class SizedProgram:
             space = Space(rows, buffer.space.columns)
             found.append(Window(buffer.slot, self.form(buffer)[0], place, size(space, self.batch)))
         return found
+
+
+def _counting(numbers: int) -> Array:
+    """0, 1, 2, …; as many, or more."""
+    return _counted(numbers.bit_length())
+
+
+@functools.cache
+def _counted(bits: int) -> Array:
+    numbers = np.arange(2**bits, dtype=np.int64)
+    numbers.flags.writeable = False
+    return numbers
 
 
 @functools.lru_cache(MOST_SIZES)
