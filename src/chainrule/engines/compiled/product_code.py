@@ -28,11 +28,15 @@ from .build import (
 from .call import LONGS, Call, Number
 from .emit import Emitter
 from .kernels import Product
+from .memory import CACHE_LINE
 from .native import Host
 
 ROWS_AHEAD = 12
 """How many rows of b before they are read their lines are asked for. Rows of wide matrices lie on
-pages of their own, which no processor goes to by itself: 784-1024-1024-10 takes 3 % less time."""
+pages of their own, which no processor goes to by itself: 784-1024-1024-10 takes 3 % less time.
+
+Of a, each time the line after the one that is read is asked for: down columns of rows in the order
+of a batch, 784 × 100 × 100 goes from 81 to 101 GFLOP/s."""
 
 
 def write_product(module: ir.Module, name: str, host: Host) -> list[Number]:
@@ -179,3 +183,4 @@ class _ProductCode:
             left = {e.lanes: splat(b, number, e.lanes) for e in emitters}
             for e, vector, total in zip(emitters, right, totals, strict=True):
                 total.value = e.fma(left[e.lanes], vector, total.value)
+        prefetch(b, bases[0], b.add(offset, integer(CACHE_LINE // 4)))
