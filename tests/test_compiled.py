@@ -1,5 +1,6 @@
 """The compiled engine against the reference, which is its specification."""
 
+import collections
 import contextlib
 import ctypes
 import mmap
@@ -22,6 +23,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.choose import make_engine
 from chainrule.engines.compiled import (
+    compiled_program,
     crew,
     native,
     native_program,
@@ -709,6 +711,45 @@ def test_one_loop_for_what_can_be_one():
         "gather t6",
         "loop 1 × N",
     ]
+
+
+def through_two_layers(inputs, first, second, rate=0.01):
+    """A step of inputs-first-second with weights and sums of every kind, and what it updates."""
+    x = cr.batch(inputs)
+    state = {"A": (inputs, first), "B": (first, second), "b": (second,)}
+    A, B, b = (cr.parameter(np.zeros(shape), name=name) for name, shape in state.items())
+    h = ops.tanh(x @ A)
+    h = h - h.mean(axis=0)
+    y = ops.tanh(h @ B + b) + (x.sum(axis=1, keepdims=True) * h.max(axis=1, keepdims=True))
+    loss = (y * y).sum(axis=1).mean()
+    gradients = cr.grad(loss, [A, B, b])
+    updates = {W: W - rate * dW for W, dW in zip((A, B, b), gradients, strict=True)}
+    return Program({"y": y, "loss": loss}, updates), x
+
+
+def test_another_width_compiles_nothing(monkeypatch):
+    """Widths that are equal, 1, or of small products, are other forms; and all give the results
+    of the reference, whichever was compiled first."""
+    made = []
+
+    class Counted(compiled_program.CompiledProgram):
+        def __init__(self, program, widths):
+            made.append(tuple(widths))
+            super().__init__(program, widths)
+
+    monkeypatch.setattr(compiled_program, "CompiledProgram", Counted)
+    monkeypatch.setattr(compiled_program, "_kept", collections.OrderedDict())
+    random = np.random.default_rng(0)
+    alike = [(5, 7, 3), (7, 3, 20), (18, 16, 17), (3, 2, 4)]
+    others = [(5, 5, 3), (5, 3, 5), (5, 5, 5), (5, 1, 3), (5, 7, 1), (1, 7, 3), (50, 40, 3)]
+    for number, widths in enumerate([*alike, *others, (9, 300, 60), (60, 9, 300), (6, 6, 2)]):
+        program, x = through_two_layers(*widths)
+        state = {leaf: random.normal(size=leaf.shape) * 0.3 for leaf in program.updates}
+        data = {x: random.normal(size=(29, widths[0])).astype(np.float32)}
+        assert_same(both(program.outputs, data, program.updates, state, 12, threads=2), 5e-5)
+        if number < len(alike):
+            assert made == [alike[0]]
+    assert len(made) == 1 + len(others) + 2  # (6, 6, 2) is as (5, 5, 3)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

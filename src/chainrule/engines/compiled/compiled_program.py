@@ -1,23 +1,25 @@
-"""What a program is compiled to, shared by all programs that differ in their leaves alone.
+"""What a program is compiled to, shared by all programs that differ in leaves and widths alone.
 
-A search trains thousands of networks, and many of them differ in a rate or a seed.
+A search trains thousands of networks, and most of them differ in a rate, a seed, or a width.
 """
 
 from __future__ import annotations
 
 import collections
-import math
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from ...graph import ops
 from ...graph.leaves import STATE_OPS, input_op
-from ...graph.shape import Free, N
+from ...graph.shape import Dim, N
 from ...graph.tensor import Tensor, constant_op
 from ..program import Program
 from .assemble import assemble
-from .kernels import Gather, Kernel, Loop, Product, Space
+from .kernels import Gather, Product
 from .passes import Stages, compile_passes
-from .schedule import written
+from .schedule import is_small, written
 from .tables import Tables
 
 MOST_PROGRAMS = 64
@@ -27,10 +29,10 @@ MOST_PROGRAMS = 64
 class CompiledProgram:
     """A program's phases and code, and which of its leaves lies in which buffer."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, widths: Sequence[int]) -> None:
         stages = compile_passes(program)
         lowered, schedule, transposes = stages.lowered, stages.schedule, stages.kept.transposes
-        self.order = program.order
+        self.order, self.widths = program.order, widths
         self.phases, self.buffers, self.kernels = (
             schedule.phases, schedule.buffers, schedule.kernels
         )  # fmt: skip
@@ -56,52 +58,77 @@ class CompiledProgram:
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
         self.reuse = stages.reuse
         self.watched, self.checked = _check(stages)
-        self.work = sum(map(work_a_row, self.kernels))
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A compiled program, and what stands in it for what: for its leaves, and for its widths."""
+
+    compiled: CompiledProgram
+    leaves: Mapping[Tensor, Tensor]
+    widths: tuple[tuple[int, int], ...]
 
 
 _kept: collections.OrderedDict[Hashable, CompiledProgram] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
-def compiled_program(program: Program) -> tuple[CompiledProgram, dict[Tensor, Tensor]]:
-    """Compiled now, or for a program of the same form; and which leaf stands for which here."""
-    key = form(program)
+def match(program: Program) -> Match:
+    """Compiled now, or for a program of the same form."""
+    here = form(program)
     with _lock:
-        found = _kept.get(key)
+        found = _kept.get(here.key)
         if found is not None:
-            _kept.move_to_end(key)
+            _kept.move_to_end(here.key)
     if found is None:
-        found = CompiledProgram(program)
+        found = CompiledProgram(program, here.widths)
         with _lock:
-            _kept[key] = found
+            _kept[here.key] = found
             while len(_kept) > MOST_PROGRAMS:
                 _kept.popitem(last=False)
     pairs = zip(found.order, program.order, strict=True)
-    return found, {its: here for its, here in pairs if not its.inputs}
+    leaves = {its: own for its, own in pairs if not its.inputs}
+    return Match(found, leaves, tuple(zip(found.widths, here.widths, strict=True)))
 
 
-def form(program: Program) -> Hashable:
-    """All of a program but the names and the values of its leaves."""
+@dataclass(frozen=True)
+class Form:
+    """A key that programs have in common which differ in values and widths alone; and the widths,
+    each once, in the order in which they are met."""
+
+    key: Hashable
+    widths: list[int]
+
+
+def form(program: Program) -> Form:
+    """All of a program but the names and the values of its leaves, and which widths it has.
+
+    Which of them are equal, which are 1, and which products are small: passes look at no more.
+    """
     place = {node: i for i, node in enumerate(program.order)}
-    nodes = tuple(
-        [
-            (node.op, *[place[x] for x in node.inputs], *node.attrs.items())
-            if node.inputs
-            else _leaf(node)
-            for node in program.order
-        ]
-    )
+    met: dict[Dim, Dim | str] = {N: N, 1: 1}
+    nodes: list[Hashable] = []
+    for node in program.order:
+        for n in node.shape:
+            if n not in met:
+                met[n] = f"width {len(met)}"
+        own: Any = _leaf(node)
+        if node.inputs:
+            small = node.op is ops.matmul and is_small(*node.shape)
+            attrs = [pair for pair in node.attrs.items() if pair[0] != "shape"]
+            own = node.op, small, *[place[x] for x in node.inputs], *attrs
+        nodes.append((own, *[met[n] for n in node.shape]))
     outputs = tuple((name, place[node]) for name, node in program.outputs.items())
     updates = tuple((place[leaf], place[node]) for leaf, node in program.updates.items())
-    return nodes, outputs, updates, program.watched
+    widths = [n for n in met if isinstance(n, int) and n != 1]
+    return Form((tuple(nodes), outputs, updates, program.watched), widths)
 
 
 def _leaf(node: Tensor) -> Hashable:
-    shape = node.op, node.shape, node.dtype
     if node.op is constant_op:
         value = node.attrs["value"]
-        return (*shape, value.shape, value.tobytes())
-    return shape
+        return node.op, node.dtype, value.shape, value.tobytes()
+    return node.op, node.dtype
 
 
 def _check(stages: Stages) -> tuple[int, int]:
@@ -126,14 +153,3 @@ def _only_for_products(stages: Stages) -> set[int]:
         read = kernel.reads[1:] if isinstance(kernel, Product) else kernel.reads
         found -= {buffer.slot for buffer in read}
     return found - shown - stages.reuse.in_windows.keys()
-
-
-def work_a_row(kernel: Kernel) -> float:
-    """About how many operations a kernel makes for a row of the batch."""
-    match kernel:
-        case Product(a=a, b=b) if N in (a.space.rows, a.space.columns):
-            lengths = (a.space.columns, b.space.columns)
-            return 2.0 * math.prod(n for n in lengths if isinstance(n, int))
-        case Loop(space=Space(rows=Free(), columns=int(columns))):
-            return float(columns * len(kernel.body))
-    return 0.0

@@ -8,10 +8,10 @@ from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
 from .assemble import address
-from .compiled_program import compiled_program
+from .compiled_program import match
 from .crew import Crew
 from .kernels import space_of
-from .memory import Memory, allocate, elements, size
+from .memory import FIXED, Memory, allocate
 from .native_program import NativeProgram
 from .passes import compile_passes
 from .random_code import shuffled
@@ -37,8 +37,8 @@ class CompiledEngine:
         space, arrays = space_of(leaf), self._memory.arrays
         with self._lock:
             if leaf not in arrays:
-                (arrays[leaf],) = allocate([size(space, 0)])
-            held = elements(arrays[leaf], space, 0)
+                (arrays[leaf],) = allocate([FIXED.size(space)])
+            held = FIXED.elements(arrays[leaf], space)
             held[:] = np.asarray(value, np.float32).reshape(held.shape)
             self._memory.changes += 1
 
@@ -48,7 +48,7 @@ class CompiledEngine:
             return bool(np.isfinite(self._values(leaf)).all())
 
     def _values(self, leaf: Tensor) -> Array:
-        return elements(self._memory.arrays[leaf], space_of(leaf), 0)
+        return FIXED.elements(self._memory.arrays[leaf], space_of(leaf))
 
     def run(self, program: Program, feed: Feed) -> Outputs:
         """Run the program over the rows of the feed, updating the memory at every step."""
@@ -63,9 +63,9 @@ class CompiledEngine:
         """The program for batches of that size; the buffers for another size are let go."""
         before = self._programs.pop(program, None)
         if before is None:
-            native = NativeProgram(program, *compiled_program(program), batch)
+            native = NativeProgram(program, match(program), batch)
         elif before.batch != batch:
-            native = NativeProgram(program, before.compiled, before.here, batch)
+            native = NativeProgram(program, before.match, batch)
         else:
             native = before
         self._programs[program] = native

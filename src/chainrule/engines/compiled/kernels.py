@@ -32,7 +32,18 @@ class Grains:
         return f"grains({self.of})"
 
 
-Length = Dim | Grains
+@dataclass(frozen=True)
+class Line:
+    """How many numbers a matrix takes in memory, where it is seen as one line."""
+
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"line({self.rows} × {self.columns})"
+
+
+Length = Dim | Grains | Line
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ def lies_along(space: Space) -> Dim | None:
     space = walked(space)
     if space.rows == 1:
         return N if space.columns is N else None
-    return None if isinstance(space.rows, Grains) else space.rows
+    return None if isinstance(space.rows, Grains | Line) else space.rows
 
 
 def reduces_across(space: Space, sink: Sink) -> bool:

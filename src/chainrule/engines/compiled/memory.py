@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...graph.shape import Free
 from ...graph.tensor import Array, Tensor
-from .kernels import Grains, Length, Space
+from .kernels import Grains, Length, Line, Space
 from .native import host
 
 
@@ -33,35 +35,59 @@ MOST_GRAINS = 64
 """Enough to share them evenly; more would cost more to add up."""
 
 
-def length(n: Length, batch: int) -> int:
-    """A number of rows or columns, for batches of that many rows."""
-    if isinstance(n, Grains):
-        whole = length(n.of, batch)
-        return math.ceil(whole / grain(whole))
-    return batch if isinstance(n, Free) else n
-
-
 def grain(rows: int) -> int:
     """How many rows a thread sums at one go: whole tiles, whatever the number of threads."""
     tile = host().tile[0]
     return tile * max(1, math.ceil(rows / (tile * MOST_GRAINS)))
 
 
-def stride(columns: Length, batch: int = 0) -> int:
-    """The distance of rows: whole vectors, and not a multiple of a page; 1 for a single column.
+@dataclass(frozen=True)
+class Lengths:
+    """What lengths are, in a use of a program: of a batch, and of widths where it was compiled for
+    others, (there, here)."""
 
-    Only for what is a single column by its type: code that is for N columns stores whole vectors,
-    and a batch of 1 must have room for them.
-    """
-    if columns == 1:
-        return 1
-    padded = math.ceil(length(columns, batch) / host().lanes) * host().lanes
-    return padded + host().lanes if padded * 4 % PAGE == 0 else padded
+    batch: int = 0
+    widths: tuple[tuple[int, int], ...] = ()
+
+    @functools.cached_property
+    def _here(self) -> dict[int, int]:
+        return dict(self.widths)
+
+    def of(self, n: Length) -> int:
+        """A number of rows or columns."""
+        match n:
+            case Grains():
+                whole = self.of(n.of)
+                return math.ceil(whole / grain(whole))
+            case Line():
+                return self.of(n.rows) * self.stride(n.columns)
+            case Free():
+                return self.batch
+        return self._here.get(n, n)
+
+    def stride(self, columns: Length) -> int:
+        """The distance of rows: whole vectors, and not a multiple of a page; 1 for a single column.
+
+        Only for what is a single column by its type: code that is for N columns stores whole
+        vectors, and a batch of 1 must have room for them.
+        """
+        if columns == 1:
+            return 1
+        padded = math.ceil(self.of(columns) / host().lanes) * host().lanes
+        return padded + host().lanes if padded * 4 % PAGE == 0 else padded
+
+    def size(self, space: Space) -> int:
+        """The numbers that a space takes; a last vector may reach past its end."""
+        return self.of(space.rows) * self.stride(space.columns) + host().lanes
+
+    def elements(self, memory: Array, space: Space) -> Array:
+        """The rows and columns of a space as a view of its memory."""
+        rows, step = self.of(space.rows), self.stride(space.columns)
+        return memory[: rows * step].reshape(rows, step)[:, : self.of(space.columns)]
 
 
-def size(space: Space, batch: int) -> int:
-    """The numbers that a space takes; a last vector may reach past its end."""
-    return length(space.rows, batch) * stride(space.columns, batch) + host().lanes
+FIXED = Lengths()
+"""For what has no rows of a batch, in a program of its own."""
 
 
 def allocate(sizes: Sequence[int]) -> list[Array]:
@@ -81,10 +107,3 @@ def allocate_in_turn(groups: Sequence[Sequence[int]]) -> list[list[Array]]:
         [memory[at : at + n] for at, n in zip(starts, sizes, strict=False)]
         for starts, sizes in zip(places, groups, strict=True)
     ]
-
-
-def elements(memory: Array, space: Space, batch: int) -> Array:
-    """The rows and columns of a space as a view of its memory."""
-    rows, columns = length(space.rows, batch), length(space.columns, batch)
-    step = stride(space.columns, batch)
-    return memory[: rows * step].reshape(rows, step)[:, :columns]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from ...graph import shape as shapes
-from ...graph.tensor import Array, DType, Tensor
+from ...graph.tensor import Array, DType
 from ..program import Feed, Outputs, Program
 from .assemble import address
-from .compiled_program import CompiledProgram
+from .compiled_program import Match
 from .crew import Crew
-from .memory import Memory, allocate, elements
+from .memory import Lengths, Memory, allocate
 from .request import Request, entries, fresh_meeting
 from .sized_program import sized_program
 from .thread_memory import ThreadMemory
@@ -26,23 +24,16 @@ BRIEF_WORK = 1e7
 
 
 class NativeProgram:
-    """A compiled program with buffers for batches of one size.
+    """A compiled program with buffers for batches of one size."""
 
-    `here` says which leaf of the program stands for which of the compiled one.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        compiled: CompiledProgram,
-        here: Mapping[Tensor, Tensor],
-        batch: int,
-    ) -> None:
-        self.program, self.compiled, self.here, self.batch = program, compiled, here, batch
-        self.sized = sized_program(compiled, batch)
-        self.state = {here[x]: buffer.slot for x, buffer in compiled.state.items()}
+    def __init__(self, program: Program, match: Match, batch: int) -> None:
+        self.program, self.match, self.batch = program, match, batch
+        self.compiled, self.here = match.compiled, match.leaves
+        self.lengths = Lengths(batch, match.widths)
+        self.sized = sized_program(self.compiled, self.lengths)
+        self.state = {self.here[x]: b.slot for x, b in self.compiled.state.items()}
         self.arrays = self._buffers()  # by slot
-        self.slots = np.zeros(len(compiled.buffers), np.int64)
+        self.slots = np.zeros(len(self.compiled.buffers), np.int64)
         for slot, array in self.arrays.items():
             self.slots[slot] = array.ctypes.data
         self.numbers = self.sized.numbers.copy()
@@ -66,7 +57,7 @@ class NativeProgram:
             arrays |= zip(slots, allocate([sizes[slot] for slot in slots]), strict=True)
         arrays |= {slot: arrays[place] for slot, place in shared.items() if place in arrays}
         for value, buffer in self.compiled.constants:
-            held = elements(arrays[buffer.slot], buffer.space, self.batch)
+            held = self.lengths.elements(arrays[buffer.slot], buffer.space)
             held = held if buffer.dtype == "float" else held.view(np.int32)
             held[:] = value.reshape(held.shape)
         return arrays
@@ -95,7 +86,7 @@ class NativeProgram:
             n_keys=keys.shape[1],
             meeting=fresh_meeting(),  # before the run: no step of it is done yet
         )
-        work = self.compiled.work
+        work = self.sized.work
         try:
             own = self._own(crew.size_for(work * self.batch))
             self.request.run(crew, own, work * rows < BRIEF_WORK)
@@ -168,8 +159,8 @@ class NativeProgram:
     def _turn_weights(self) -> None:
         """Make the transposes that are kept, of weights that somebody else has changed."""
         for into, source in self.compiled.transposes:
-            matrix = elements(self.arrays[source.slot], source.space, self.batch)
-            elements(self.arrays[into.slot], into.space, self.batch)[:] = matrix.T
+            matrix = self.lengths.elements(self.arrays[source.slot], source.space)
+            self.lengths.elements(self.arrays[into.slot], into.space)[:] = matrix.T
 
 
 def _is_for_products(data: Array) -> bool:

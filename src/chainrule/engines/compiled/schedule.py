@@ -9,6 +9,7 @@ a single row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ from .kernels import (
     Buffer,
     Grains,
     Kernel,
+    Line,
     Loop,
     Product,
     Sink,
@@ -30,7 +32,6 @@ from .kernels import (
     source_of,
     walked,
 )
-from .memory import stride
 
 SMALL = 1024
 """Elements of a product over the batch that is taken in grains, while its operands are in the
@@ -135,8 +136,8 @@ class _Scheduling:
             height, width = kernel.into.space.rows, kernel.into.space.columns
             assert isinstance(height, int)
             assert isinstance(width, int)
-            if height * width <= SMALL:
-                return self._product_in_grains(kernel, Space(1, height * stride(width)))
+            if is_small(height, width):
+                return self._product_in_grains(kernel, Space(1, Line(height, width)))
         return kernel, []
 
     def _loop_in_grains(self, loop: Loop, grains: Grains) -> tuple[Loop, list[Loop]]:
@@ -168,6 +169,12 @@ def _total(action: Action, part: Buffer, into: Buffer) -> Loop:
     value = batch(name="part")
     sink = Sink(action, "columns" if part.space.rows == 1 else "rows", value, into)
     return Loop(part.space, {value: part}, sinks=[sink])
+
+
+def is_small(*shape: Dim) -> bool:
+    """Whether a product of that shape, over the batch, is taken in grains."""
+    lengths = [n for n in shape if isinstance(n, int)]
+    return len(lengths) == len(shape) and math.prod(lengths) <= SMALL
 
 
 def written(kernel: Kernel) -> list[Buffer]:

@@ -1,18 +1,21 @@
-"""A compiled program for batches of one size: its kernels' numbers, and the driver's lists."""
+"""A compiled program for batches of one size and certain widths: its kernels' numbers, and the
+driver's lists."""
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
-from ...graph.shape import N
+from ...graph.shape import Free, N
 from ...graph.tensor import Array
 from .call import CONTEXT
 from .compiled_program import CompiledProgram
-from .kernels import Buffer, Grains, Kernel, Length, Product, Space, lies_over, walked
-from .memory import grain, length, size, stride
+from .kernels import Buffer, Grains, Kernel, Length, Loop, Product, Space, lies_over, walked
+from .memory import Lengths, grain
+from .native import host
 from .request import entries
 from .schedule import Chain, touched
 from .thread_memory import Window
@@ -32,10 +35,10 @@ MOST_SIZES = 64
 
 
 class SizedProgram:
-    """Numbers that depend on the size of the batch; nothing in it changes any more."""
+    """Numbers that depend on lengths; nothing in it changes any more."""
 
-    def __init__(self, compiled: CompiledProgram, batch: int) -> None:
-        self.compiled, self.batch = compiled, batch
+    def __init__(self, compiled: CompiledProgram, lengths: Lengths) -> None:
+        self.compiled, self.lengths = compiled, lengths
         numbers = [[self._number(*number) for number in own] for _, own in compiled.code]
         self.functions = np.array([function for function, _ in compiled.code], np.int64)
         self.numbers = np.array([number for own in numbers for number in own], np.int64)
@@ -53,9 +56,11 @@ class SizedProgram:
         used = {b.slot for kernel in compiled.kernels for b in touched(kernel)}
         used |= {b.slot for _, b in compiled.constants}
         own = [b for b in compiled.buffers if b.slot in used - others]
-        self.sizes = {b.slot: size(b.space, batch) for b in own}
+        self.sizes = {b.slot: lengths.size(b.space) for b in own}
         """Of all buffers in use, but those of the state, which the engine's memory has, those that
         lie in the memory of others, and those of which each thread has a window."""
+        self.work = sum(map(self._work_a_row, compiled.kernels))
+        """About how many operations a step makes for a row of the batch."""
         self.windows: list[list[Window]] = []
         """Those of each chain, in the order of the driver's list."""
         phases, chains = self._plan()
@@ -66,15 +71,15 @@ class SizedProgram:
             "swaps": entries(compiled.swaps, 2),
             "watched": compiled.watched,
             "checked": compiled.checked,
-            "batch": batch,
-            "grain": grain(batch),
+            "batch": lengths.batch,
+            "grain": grain(lengths.batch),
             "counting": _counting(max(map(self._longest, compiled.kernels), default=0)),
         }
 
     def form(self, buffer: Buffer) -> tuple[int, int]:
         """The stride and the columns of a buffer."""
         columns = buffer.space.columns
-        return stride(columns, self.batch), length(columns, self.batch)
+        return self.lengths.stride(columns), self.lengths.of(columns)
 
     def _number(self, kind: str, what: Any) -> int:
         """One of a kernel's own numbers."""
@@ -90,7 +95,7 @@ class SizedProgram:
             case "grain":
                 return self._grain(what)
             case "last row":
-                return length(what.space.rows, self.batch) - 1
+                return self.lengths.of(what.space.rows) - 1
             case "number":
                 return int(what)
             case "data" | "ordered":
@@ -100,18 +105,28 @@ class SizedProgram:
     def _length(self, n: Length) -> int:
         """A length, or below 0 where the context has it."""
         varies = {N: "rows", Grains(N): "grains"}
-        return -CONTEXT.index(varies[n]) if n in varies else length(n, self.batch)
+        return -CONTEXT.index(varies[n]) if n in varies else self.lengths.of(n)
 
     def _grain(self, along: Length | None) -> int:
         if along is N:
             return -CONTEXT.index("grain")
-        return ALL if along is None else grain(length(along, self.batch))
+        return ALL if along is None else grain(self.lengths.of(along))
 
     def _longest(self, kernel: Kernel) -> int:
         """The largest number of a row or column that a product counts to."""
         if not isinstance(kernel, Product):
             return 0
-        return max(length(n, self.batch) for n in (kernel.a.space.rows, kernel.a.space.columns))
+        return max(map(self.lengths.of, (kernel.a.space.rows, kernel.a.space.columns)))
+
+    def _work_a_row(self, kernel: Kernel) -> float:
+        of = self.lengths.of
+        match kernel:
+            case Product(a=a, b=b) if N in (a.space.rows, a.space.columns):
+                lengths = (a.space.columns, b.space.columns)
+                return 2.0 * math.prod(of(n) for n in lengths if n is not N)
+            case Loop(space=Space(rows=Free(), columns=columns)):
+                return float(of(columns) * len(kernel.body))
+        return 0.0
 
     def _plan(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """The driver's lists of phases and chains; what is for one thread is a chain by itself."""
@@ -142,22 +157,22 @@ class SizedProgram:
         buffers = {shared.get(b.slot, b.slot): b for b in used}
         of_rows = [walked(b.space) for b in buffers.values()]
         bytes_a_row = sum(
-            4 if space.rows == 1 else 4 * stride(space.columns, self.batch)
+            4 if space.rows == 1 else 4 * self.lengths.stride(space.columns)
             for space in of_rows
             if chain.length in (space.rows, space.columns if space.rows == 1 else None)
         )
-        unit = grain(length(chain.length, self.batch))
+        unit = grain(self.lengths.of(chain.length))
         return max(1, max(FEWEST_ROWS, CACHE // max(bytes_a_row, 1)) // unit) * unit
 
     def _windows(self, chain: Chain, rows: int) -> list[Window]:
         """Memory for that many rows at most; buffers that share it have the same place."""
-        reuse, rows = self.compiled.reuse, min(rows, length(chain.length, self.batch))
+        reuse, rows = self.compiled.reuse, min(rows, self.lengths.of(chain.length))
         places: dict[int, int] = {}
         found = []
         for buffer in reuse.windows[chain]:
             place = places.setdefault(reuse.shared.get(buffer.slot, buffer.slot), len(places))
-            space = Space(rows, buffer.space.columns)
-            found.append(Window(buffer.slot, self.form(buffer)[0], place, size(space, self.batch)))
+            stride, _ = self.form(buffer)
+            found.append(Window(buffer.slot, stride, place, rows * stride + host().lanes))
         return found
 
 
@@ -174,6 +189,6 @@ def _counted(bits: int) -> Array:
 
 
 @functools.lru_cache(MOST_SIZES)
-def sized_program(compiled: CompiledProgram, batch: int) -> SizedProgram:
+def sized_program(compiled: CompiledProgram, lengths: Lengths) -> SizedProgram:
     """Made now, or by somebody before."""
-    return SizedProgram(compiled, batch)
+    return SizedProgram(compiled, lengths)
