@@ -144,14 +144,12 @@ def test_rungs():
     assert rungs(81, None) == [81]
 
 
-def test_a_trial_goes_on_if_it_is_among_the_best_third_so_far():
-    def score(cost):
-        return Score(cost, cost)
-
-    assert goes_on(score(9.0), [], 3)
-    assert not goes_on(score(9.0), [score(1.0)], 3)
-    assert goes_on(score(2.0), [score(1.0), score(3.0), score(4.0)], 3)
-    assert not goes_on(score(2.0), [score(1.0), score(1.5), score(3.0), score(4.0)], 3)
+def test_a_trial_goes_on_if_it_is_among_the_best_third():
+    assert goes_on(1, 1, 3)
+    assert not goes_on(2, 2, 3)
+    assert goes_on(2, 4, 3)
+    assert not goes_on(3, 5, 3)
+    assert [sum(goes_on(place, n, 3) for place in range(1, n + 1)) for n in (3, 9, 10)] == [1, 3, 4]
 
 
 RULES = Rules(0, 40, 9, 3, 10, True, "random")
@@ -193,8 +191,27 @@ def test_the_rule_of_halving_holds_for_every_trial():
         for rung, score in enumerate(trial.scores[:-1] or trial.scores):
             if rung == len(plan.rungs) - 1:
                 continue
-            earlier = [t.scores[rung] for t in plan.trials[: trial.number] if len(t.scores) > rung]
-            assert goes_on(score, earlier, 3) == (len(trial.scores) > rung + 1)
+            others = [t for t in plan.trials[: max(trial.number + 1, 9)] if len(t.scores) > rung]
+            place = 1 + sum(other.scores[rung] < score for other in others)
+            assert goes_on(place, len(others), 3) == (len(trial.scores) > rung + 1)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 8, 9, 10, 12])
+@pytest.mark.parametrize("round_size", [1, 5, 9, 30])
+def test_no_trial_waits_for_ones_that_never_come(trials, round_size):
+    rules = Rules(0, trials, 9, 3, round_size, True, "random")
+    plan = carried_out(rules, lambda trial, rung: Score(0.5, 0.5), lambda n: n - 1)
+    assert len(plan.trials) == trials
+    assert plan.counts["done"] == 1  # of equal ones the first
+
+
+def test_the_first_trial_is_not_trained_fully_just_because_it_came_first():
+    """The others of the first nine are better: it is abandoned, and of the nine one is left."""
+    rules = Rules(0, 9, 9, 3, 30, True, "random")
+    plan = carried_out(rules, lambda trial, rung: Score(-trial.number, 0.0), lambda n: 0)
+    assert [trial.status for trial in plan.trials] == ["abandoned"] * 8 + ["done"]
+    assert [len(trial.scores) for trial in plan.trials] == [1] * 6 + [2, 2, 3]
+    assert plan.trials[0].reason == "after 1 epoch number 9 of 9"
 
 
 def test_ranges_find_their_way_out_and_keep_to_what_is_fixed():

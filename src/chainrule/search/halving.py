@@ -6,15 +6,19 @@ where a trial stops or goes on at once.
 What a trial is compared with does not depend on who came first: at a rung, it is the trials with
 smaller numbers. So a trial waits there until those before it have come to the rung, or have been
 abandoned, while its thread goes on with other trials; and the study is the same for any number of
-threads.
+threads. The first ones are compared with each other, or the very first, whatever it is like, would
+be trained to the end.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+FIRST = 9
+"""How many trials are compared with each other: of as many the usual factor of 3 leaves one after
+two rungs."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,11 +44,10 @@ def rungs(epochs: int, factor: int | None) -> list[int]:
     return sorted({round(x) for x in exact})
 
 
-def goes_on(score: Score, earlier: Sequence[Score], factor: int) -> bool:
-    """Whether a trial is among the best of those that came to the rung before it, and itself.
+def goes_on(place: int, trials: int, factor: int) -> bool:
+    """Whether the trial at a place, from 1, of so many is among the best of them.
 
-    >>> goes_on(Score(0.2, 0.2), [Score(0.1, 0.1), Score(0.3, 0.3)], 3)
-    False
+    >>> [place for place in range(1, 9) if goes_on(place, 8, 3)]
+    [1, 2, 3]
     """
-    better = sum(other <= score for other in earlier)
-    return better < math.ceil((len(earlier) + 1) / factor)
+    return place <= math.ceil(trials / factor)

@@ -38,7 +38,7 @@ class OptunaSampler:
         self._rungs = halving.rungs(rules.epochs, rules.factor)
         self._asked: list[Any] = []
         self._told = 0
-        self.rounds = [Round(0, space, {})]
+        self.rounds, self.ahead = [Round(0, space, {})], LAG + 1
 
     def draw(self, trials: Sequence[Trial]) -> tuple[int, Settings] | None:
         """Told of all trials but the last few, in their order."""

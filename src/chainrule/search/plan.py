@@ -44,7 +44,9 @@ class Plan:
         """Trials that have not ended."""
         self._settled = [0] * len(self.rungs)
         """For each rung, how many trials have come to it or ended: the first ones, in order."""
-        self._scores: list[list[Score]] = [[] for _ in self.rungs]  # of the settled, sorted
+        self._scores: list[list[tuple[Score, int]]] = [[] for _ in self.rungs]
+        """Of the settled, the best first, with the trials' numbers."""
+        self._together = min(halving.FIRST, self._sampler.ahead, rules.trials or halving.FIRST)
         self._ready: set[int] = set()
         self.counts: collections.Counter[str] = collections.Counter()
         """How many trials ended in which way."""
@@ -121,31 +123,38 @@ class Plan:
         return [trial for rung in range(len(self.rungs)) for trial in self._settle_rung(rung)]
 
     def _settle_rung(self, rung: int) -> Iterator[Trial]:
-        while self._settled[rung] < len(self.trials):
-            trial = self.trials[self._settled[rung]]
-            if len(trial.scores) > rung:
-                if rung < len(self.rungs) - 1:
+        while trials := self._next_to_settle(rung):
+            self._settled[rung] += len(trials)
+            come = [trial for trial in trials if len(trial.scores) > rung]
+            for trial in come:
+                bisect.insort(self._scores[rung], (trial.scores[rung], trial.number))
+            if rung < len(self.rungs) - 1:
+                for trial in come:
                     self._decide(trial, rung)
-                    yield trial
-                bisect.insort(self._scores[rung], trial.scores[rung])
-            elif trial.status == "running":
-                return
-            self._settled[rung] += 1
+                yield from come
+
+    def _next_to_settle(self, rung: int) -> list[Trial]:
+        """The next trial, or the first ones, if all of them have come to the rung or ended."""
+        start = self._settled[rung]
+        count = 1 if start else self._together
+        trials = self.trials[start : start + count]
+        waits = any(trial.status == "running" and len(trial.scores) <= rung for trial in trials)
+        return [] if waits or len(trials) < count else trials
 
     def _decide(self, trial: Trial, rung: int) -> None:
         assert self.rules.factor is not None
-        earlier, score = self._scores[rung], trial.scores[rung]
         if trial.status == "failed":
             return
-        if halving.goes_on(score, earlier, self.rules.factor):
+        scores = self._scores[rung]
+        place = bisect.bisect(scores, (trial.scores[rung], trial.number))
+        if halving.goes_on(place, len(scores), self.rules.factor):
             self._ready.add(trial.number)
             return
-        place = bisect.bisect_right(earlier, score) + 1
         epochs = self.rungs[rung]
         self._end(
             trial,
             "abandoned",
-            f"after {epochs} epoch{'s' * (epochs > 1)} number {place} of {len(earlier) + 1}",
+            f"after {epochs} epoch{'s' * (epochs > 1)} number {place} of {len(scores)}",
         )
 
     def _end(self, trial: Trial, status: Status, reason: str) -> None:

@@ -18,6 +18,9 @@ DRAW_STREAM = 1 << 33
 EVERY = 5
 """One trial in so many is drawn from the first ranges, lest narrowing misses something."""
 
+MOST_AHEAD = 1 << 30
+"""Where no draw depends on trials before it."""
+
 LAG = 4
 """One in so many trials of a round comes too late to be considered in the next."""
 
@@ -26,6 +29,8 @@ class Sampler(Protocol):
     """Draws the settings of one trial after the other."""
 
     rounds: list[Round]
+    ahead: int
+    """How many trials it draws before any has ended."""
 
     def draw(self, trials: Sequence[Trial]) -> tuple[int, Settings] | None:
         """The round and the settings of the next trial; None while it waits for others to end.
@@ -41,6 +46,7 @@ class Ranges:
     def __init__(self, rules: Rules, space: dict[str, Parameter]) -> None:
         self.rules = rules
         self.rounds = [Round(0, space, {})]
+        self.ahead = rules.round_size if rules.narrow else MOST_AHEAD
         self._known = 0
         """How many trials the last round follows from."""
         self._best: list[Trial] = []

@@ -39,18 +39,18 @@ class Search(Spec):
     `build(settings)` returns a `Trainer`; `space` says what each setting may be. A setting named
     "batch_size" takes the place of `batch_size`. Give `trials`, or `minutes`, or both. At each of
     a few rungs (2, 6, 17 of 50 epochs) a trial goes on if it is among the best 1/`reduction` of
-    those before it; `reduction=None` trains all to the end. After every `round_size` trials each
-    range moves to where the good ones lie, unless `narrow=False`. `draw` is "random", "sobol" (more
-    even than chance), or with Optuna "tpe" or "cmaes", which narrow by themselves. `metric` is
-    "accuracy", "loss", "rmse", …; by default the accuracy where there is one. With `average` the
-    final model's prediction is the mean of those of so many of the best settings.
+    those before it and itself; `reduction=None` trains all to the end. After every `round_size`
+    trials each range moves to where the good ones lie, unless `narrow=False`. `draw` is "random",
+    "sobol" (more even than chance), or with Optuna "tpe" or "cmaes", which narrow by themselves.
+    `metric` is "accuracy", "loss", "rmse", …; by default the accuracy where there is one. With
+    `average` the final model's prediction is the mean of those of so many of the best settings.
 
     The same seed and number of trials gives the same study, whatever the number of threads: a trial
-    is compared with those of smaller numbers, not with those that came sooner. By default there is
-    one for each processor, and fewer where trials are so short that Python takes longer than the
-    arithmetic: it runs in one thread at a time. `executor="ray"` trains trials on the Ray cluster
-    that the process is connected to, or a local one; `threads` then says how many tasks run at the
-    same time.
+    is compared with those of smaller numbers, not with those that came sooner, and the first nine
+    with each other. By default there is one for each processor, and fewer where trials are so short
+    that Python takes longer than the arithmetic: it runs in one thread at a time. `executor="ray"`
+    trains trials on the Ray cluster that the process is connected to, or a local one; `threads`
+    then says how many tasks run at the same time.
 
     >>> import numpy as np
     >>> import chainrule as cr
