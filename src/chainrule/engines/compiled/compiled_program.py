@@ -22,8 +22,8 @@ from .passes import Stages, compile_passes
 from .schedule import is_small, written
 from .tables import Tables
 
-MOST_PROGRAMS = 64
-"""Programs that are kept: each holds a graph, but no buffers."""
+MOST_PROGRAMS = 128
+"""Programs that are kept: each holds a graph and kernels, some 0.4 MB, but no buffers."""
 
 
 class CompiledProgram:
@@ -73,7 +73,7 @@ _kept: collections.OrderedDict[Hashable, CompiledProgram] = collections.OrderedD
 _lock = threading.Lock()
 
 
-def match(program: Program) -> Match:
+def find_match(program: Program) -> Match:
     """Compiled now, or for a program of the same form."""
     here = form(program)
     with _lock:

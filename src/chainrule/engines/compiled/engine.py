@@ -8,7 +8,7 @@ from ...graph import shape as shapes
 from ...graph.tensor import Array, Tensor
 from ..program import Feed, Outputs, Program
 from .assemble import address
-from .compiled_program import match
+from .compiled_program import find_match
 from .crew import Crew
 from .kernels import space_of
 from .memory import FIXED, Memory, allocate
@@ -63,7 +63,7 @@ class CompiledEngine:
         """The program for batches of that size; the buffers for another size are let go."""
         before = self._programs.pop(program, None)
         if before is None:
-            native = NativeProgram(program, match(program), batch)
+            native = NativeProgram(program, find_match(program), batch)
         elif before.batch != batch:
             native = NativeProgram(program, before.match, batch)
         else:
