@@ -294,6 +294,74 @@ def test_long_rows_are_read_where_they_lie(monkeypatch, threads):
         assert all(map(np.array_equal, one, other))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_table_is_whole_before_rows_are_taken(threads):
+    """Also where the loop that makes it goes over as many rows and columns."""
+    x, T, V = cr.batch(3), cr.parameter(np.zeros((4, 3))), cr.parameter(np.zeros((4, 3)))
+    table = cr.tanh(T * 2.0)
+    index = ops.argmax(V @ table.T, axis=1)
+    mixed = ops.take(table, index) * table + V
+    taken = ops.take(cr.exp(mixed), index)
+    random = np.random.default_rng(0)
+    state = {leaf: random.normal(size=(4, 3)) for leaf in (T, V)}
+    data = {x: random.normal(size=(5, 3)).astype(np.float32)}
+    for value in (mixed, taken, taken + mixed + table):
+        outputs = {"y": x @ value.T, "sum": (value * table).sum()}
+        assert_same(both(outputs, data, {T: T + 0.1 * value, V: table}, state, threads=threads))
+
+
+def test_products_of_rows_with_rows():
+    x = cr.batch(3)
+    data = {x: np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)}
+    assert_same(both({"y": (x.T @ (x @ x.T)).sum()}, data, batch_size=5))
+
+
+def test_a_column_of_data_that_is_read_as_a_line_is_gathered(monkeypatch):
+    monkeypatch.setattr(native_program, "LONG_ROW", 0)
+    z, M = cr.batch(1), cr.batch(4, name="m")
+    y = (ops.expand_dims(ops.squeeze(z, axes=(1,)), axes=(0,)) @ M).sum()
+    random = np.random.default_rng(0)
+    data = {z: random.normal(size=(6, 1)), M: random.normal(size=(6, 4))}
+    data = {leaf: value.astype(np.float32) for leaf, value in data.items()}
+    assert_same(both({"y": y}, data, batch_size=6, order=np.array([3, 1, 0, 5, 4, 2])))
+
+
+def test_a_run_that_was_interrupted_before_it_began_reads_the_data_anew():
+    x, W, engine = cr.batch(300), cr.parameter(np.ones((300, 2))), CompiledEngine(1)
+    y = x @ W
+    program = Program({"y": y}, {W: W + 0.0 * (x.T @ y)})
+    engine.write(W, W.attrs["initial"])
+    data = [np.full((4, 300), value, np.float32) for value in (1.0, 2.0)]
+    engine.run(program, Feed({x: data[0]}, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_program, "address", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(program, Feed({x: data[1]}, 4))
+    assert (engine.run(program, Feed({x: data[1]}, 4))["y"] == 600.0).all()
+
+
+def interrupted(name):
+    raise KeyboardInterrupt
+
+
+def test_data_is_scaled_after_the_product():
+    """So that no copy of it is made; x·c + x, and a number for each column, are no such case."""
+    x, W = cr.batch(30), cr.parameter(np.zeros((30, 5)))
+    data = {x: np.random.default_rng(0).normal(size=(9, 30)).astype(np.float32)}
+    state = {W: np.random.default_rng(1).normal(size=(30, 5))}
+    for scaled, loops in (
+        (0.25 * x, 0),
+        (x * 0.25, 0),
+        (x * np.arange(30.0), 1),
+        (x * 0.25 + x, 1),
+    ):
+        y = cr.tanh(scaled @ W)
+        updates = {W: W - 0.1 * (scaled.T @ y)}
+        kernels = str(compile_passes(Program({"y": y}, updates)).lowered)
+        assert kernels.count("loop N × 30") == loops
+        assert_same(both({"y": y}, data, updates, state))
+
+
 def test_rows_that_others_read_too_are_gathered(monkeypatch):
     monkeypatch.setattr(native_program, "LONG_ROW", 0)
     x, data = cr.batch(3), np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -721,6 +789,9 @@ def through_two_layers(inputs, first, second, rate=0.01):
     h = ops.tanh(x @ A)
     h = h - h.mean(axis=0)
     y = ops.tanh(h @ B + b) + (x.sum(axis=1, keepdims=True) * h.max(axis=1, keepdims=True))
+    y = y + ops.take(ops.tanh(B), ops.argmax(h, axis=1)) * nn.Training(
+        cr.scalar(1, dtype="int"), cr.scalar(0, dtype="int")
+    ).uniform(y.shape)
     loss = (y * y).sum(axis=1).mean()
     gradients = cr.grad(loss, [A, B, b])
     updates = {W: W - rate * dW for W, dW in zip((A, B, b), gradients, strict=True)}
@@ -740,7 +811,7 @@ def test_another_width_compiles_nothing(monkeypatch):
     monkeypatch.setattr(compiled_program, "CompiledProgram", Counted)
     monkeypatch.setattr(compiled_program, "_kept", collections.OrderedDict())
     random = np.random.default_rng(0)
-    alike = [(5, 7, 3), (7, 3, 20), (18, 16, 17), (3, 2, 4)]
+    alike = [(5, 7, 3), (7, 3, 20), (18, 16, 17), (np.int64(3), np.int64(2), 4)]
     others = [(5, 5, 3), (5, 3, 5), (5, 5, 5), (5, 1, 3), (5, 7, 1), (1, 7, 3), (50, 40, 3)]
     for number, widths in enumerate([*alike, *others, (9, 300, 60), (60, 9, 300), (6, 6, 2)]):
         program, x = through_two_layers(*widths)

@@ -198,11 +198,12 @@ def test_the_rule_of_halving_holds_for_every_trial():
 
 @pytest.mark.parametrize("trials", [1, 2, 8, 9, 10, 12])
 @pytest.mark.parametrize("round_size", [1, 5, 9, 30])
-def test_no_trial_waits_for_ones_that_never_come(trials, round_size):
-    rules = Rules(0, trials, 9, 3, round_size, True, "random")
+@pytest.mark.parametrize(("factor", "narrow"), [(3, True), (3, False), (None, True)])
+def test_no_trial_waits_for_ones_that_never_come(trials, round_size, factor, narrow):
+    rules = Rules(0, trials, 9, factor, round_size, narrow, "random")
     plan = carried_out(rules, lambda trial, rung: Score(0.5, 0.5), lambda n: n - 1)
     assert len(plan.trials) == trials
-    assert plan.counts["done"] == 1  # of equal ones the first
+    assert plan.counts["done"] == (trials if factor is None else 1)  # of equal ones the first
 
 
 def test_the_first_trial_is_not_trained_fully_just_because_it_came_first():
@@ -679,6 +680,36 @@ def test_a_study_can_be_read_with_plain_sql(tmp_path, reference):
         assert db.execute("SELECT count(*) FROM looks").fetchone() == (1,)
         assert db.execute("SELECT count(*) FROM final WHERE metric = 'loss'").fetchone() == (9,)
     db.close()
+
+
+def decisions(path):
+    with sqlite3.connect(path) as db:
+        trials = db.execute("SELECT number, status, reason FROM trials ORDER BY number").fetchall()
+        rungs = db.execute("SELECT trial, max(rung) FROM rungs GROUP BY trial").fetchall()
+    db.close()
+    return trials, rungs
+
+
+@pytest.mark.parametrize("was_written_before", [False, True])
+def test_more_trials_take_nothing_back(tmp_path, was_written_before):
+    """Of a study of four, these four were compared with each other; of one from before there was
+    such a rule, each with those before it."""
+    path = tmp_path / "study.db"
+    search(study=path, trials=4, seed=3).run(*data()).close()
+    if was_written_before:
+        with sqlite3.connect(path) as db:
+            db.execute("DELETE FROM study WHERE key = 'together'")
+        db.close()
+    first = decisions(path)
+    search(study=path, trials=14, seed=3).run(*data(), resume=True).close()
+    trials, rungs = decisions(path)
+    assert len(trials) == 14
+    if was_written_before:
+        with sqlite3.connect(path) as db:
+            assert db.execute("SELECT value FROM study WHERE key = 'together'").fetchone() == ("1",)
+        db.close()
+    else:
+        assert (trials[:4], rungs[:4]) == first
 
 
 def test_a_study_goes_on_where_it_was(tmp_path, reference):

@@ -29,7 +29,7 @@ def batch(features: int | None = None, dtype: DType = "float", name: str = "x") 
     (<Tensor input 'x' [N, 784] float>, <Tensor input 't' [N] int>)
     """
     check("batch: features", features, Count | None)
-    shape: Shape = (N,) if features is None else (N, features)
+    shape: Shape = (N,) if features is None else (N, int(features))
     return Tensor(input_op, (), {"name": name}, shape, dtype)
 
 

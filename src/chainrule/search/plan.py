@@ -46,7 +46,8 @@ class Plan:
         """For each rung, how many trials have come to it or ended: the first ones, in order."""
         self._scores: list[list[tuple[Score, int]]] = [[] for _ in self.rungs]
         """Of the settled, the best first, with the trials' numbers."""
-        self._together = min(halving.FIRST, self._sampler.ahead, rules.trials or halving.FIRST)
+        most = rules.trials or MOST_OPEN
+        self._together = min(rules.together, most, self._sampler.ahead, MOST_OPEN)
         self._ready: set[int] = set()
         self.counts: collections.Counter[str] = collections.Counter()
         """How many trials ended in which way."""

@@ -20,6 +20,7 @@ from ..spec import Spec, to_plain
 from ..training.trainer import Trainer
 from .executors import TRIAL_ERRORS, Kind, make_executor, reason_of
 from .final import finish
+from .halving import FIRST
 from .objective import Objective, fingerprint, prepared
 from .plan import Plan
 from .recorded import recorded
@@ -123,7 +124,7 @@ class Search(Spec):
         study = Study(self.study)
         try:
             self._agree(study, objective, resume)
-            plan = Plan(self._rules(), dict(self.space))
+            plan = Plan(self._rules(study.facts()["together"]), dict(self.space))
             seconds = math.inf if self.minutes is None else self.minutes * 60
             known = recorded(study, objective)
             executor = make_executor(self.executor, objective, self.threads)
@@ -141,10 +142,10 @@ class Search(Spec):
             raise
         return Result(final, plan, objective, study)
 
-    def _rules(self) -> Rules:
+    def _rules(self, together: int = FIRST) -> Rules:
         return Rules(
             self.seed, self.trials, self.epochs, self.reduction, self.round_size, self.narrow,
-            self.draw,
+            self.draw, together,
         )  # fmt: skip
 
     def _first(self, objective: Objective) -> Trainer:
@@ -189,6 +190,8 @@ class Search(Spec):
             study.note(
                 **mine,
                 trials=self.trials,
+                # As it is decided now, also where more trials are added later.
+                together=min(FIRST, self.trials or FIRST),
                 versions=_versions(),
                 scored_by=objective.metric,
                 validation_rows=objective.validation_rows,
@@ -209,7 +212,7 @@ class Search(Spec):
                 f"{self.study}: this study has {known} trials already: trials is {self.trials}, "
                 f"expected {known} or more"
             )
-        study.note(trials=self.trials)
+        study.note(trials=self.trials, together=facts.get("together", 1))
 
 
 def _hopeless(plan: Plan) -> TrainingError:

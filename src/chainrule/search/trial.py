@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from .halving import Score
+from .halving import FIRST, Score
 from .space import Parameter, Settings
 
 Draw = Literal["random", "sobol", "tpe", "cmaes"]
@@ -26,6 +26,8 @@ class Rules:
     round_size: int
     narrow: bool
     draw: Draw
+    together: int = FIRST
+    """How many trials, the first ones, are compared with each other."""
 
 
 @dataclass(eq=False)

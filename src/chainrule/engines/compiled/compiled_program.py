@@ -13,7 +13,7 @@ from typing import Any
 
 from ...graph import ops
 from ...graph.leaves import STATE_OPS, input_op
-from ...graph.shape import Dim, N
+from ...graph.shape import Dim, Free, N
 from ...graph.tensor import Tensor, constant_op
 from ..program import Program
 from .assemble import assemble
@@ -21,6 +21,9 @@ from .kernels import Gather, Product
 from .passes import Stages, compile_passes
 from .schedule import is_small, written
 from .tables import Tables
+
+LENGTHS = ("shape", "rows")
+"""Attributes that say no more than the shape of the result does."""
 
 MOST_PROGRAMS = 128
 """Programs that are kept: each holds a graph and kernels, some 0.4 MB, but no buffers."""
@@ -101,7 +104,8 @@ class Form:
 
 
 def form(program: Program) -> Form:
-    """All of a program but the names and the values of its leaves, and which widths it has.
+    """All of a program but its leaves' names and values, those of constants apart, and which widths
+    it has.
 
     Which of them are equal, which are 1, and which products are small: passes look at no more.
     """
@@ -115,12 +119,12 @@ def form(program: Program) -> Form:
         own: Any = _leaf(node)
         if node.inputs:
             small = node.op is ops.matmul and is_small(*node.shape)
-            attrs = [pair for pair in node.attrs.items() if pair[0] != "shape"]
+            attrs = [(name, x) for name, x in node.attrs.items() if name not in LENGTHS]
             own = node.op, small, *[place[x] for x in node.inputs], *attrs
         nodes.append((own, *[met[n] for n in node.shape]))
     outputs = tuple((name, place[node]) for name, node in program.outputs.items())
     updates = tuple((place[leaf], place[node]) for leaf, node in program.updates.items())
-    widths = [n for n in met if isinstance(n, int) and n != 1]
+    widths = [n for n in met if not isinstance(n, Free) and n != 1]
     return Form((tuple(nodes), outputs, updates, program.watched), widths)
 
 
@@ -148,8 +152,11 @@ def _check(stages: Stages) -> tuple[int, int]:
 def _only_for_products(stages: Stages) -> set[int]:
     """What products alone read, as their first operand, and in no window."""
     schedule, shown = stages.schedule, {b.slot for b in stages.lowered.outputs}
-    found = {kernel.into.slot for kernel in schedule.kernels if isinstance(kernel, Gather)}
+    rows = {k.into.slot: k.into.space for k in schedule.kernels if isinstance(k, Gather)}
+    found = {slot for slot, space in rows.items() if space.columns != 1}
     for kernel in schedule.kernels:
-        read = kernel.reads[1:] if isinstance(kernel, Product) else kernel.reads
+        read = kernel.reads
+        if isinstance(kernel, Product) and kernel.a.space == rows.get(kernel.a.slot):
+            read = [kernel.b]
         found -= {buffer.slot for buffer in read}
     return found - shown - stages.reuse.in_windows.keys()

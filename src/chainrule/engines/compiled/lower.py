@@ -201,27 +201,29 @@ class _Lowering:
         space = walked(space_of(node if action == "store" else value))
         value = source_of(value)
         at = None if index is None else self.in_memory(index)
-        body, loads = self._cone(value)
+        body, loads, tables = self._cone(value)
         into = self._buffer(node)
         sink = Sink(action, over, value, into, at)
         alone = takes_one_thread(space, sink)
-        place = len(self.kernels) if alone else self._place(space, loads)
+        place = len(self.kernels) if alone else self._place(space, loads, tables)
         if place == len(self.kernels):
             self.kernels.append(Loop(space))
         loop = self.kernels[place]
         assert isinstance(loop, Loop)
         loop.body |= dict.fromkeys(body)
-        loop.loads |= {x: buffer for x, buffer in loads.items() if x not in loop.body}
+        loop.loads |= {x: b for x, b in loads.items() if x not in loop.body or x in tables}
         loop.sinks.append(sink)
         self.ready[into.slot] = place
         if not copy:
             self.held[node] = into
         return into
 
-    def _cone(self, value: Tensor) -> tuple[list[Tensor], dict[Tensor, Buffer]]:
-        """The nodes to compute for a value, in order, and what they load."""
+    def _cone(self, value: Tensor) -> tuple[list[Tensor], dict[Tensor, Buffer], set[Tensor]]:
+        """The nodes to compute for a value, in order; what they load; and of that the tables, of
+        which any row may be taken."""
         body: list[Tensor] = []
         loads: dict[Tensor, Buffer] = {}
+        tables: set[Tensor] = set()
         stack = [(value, False)]
         seen: set[Tensor] = set()
         while stack:
@@ -242,20 +244,28 @@ class _Lowering:
                 for x in node.inputs:
                     if x not in self.uniform:
                         loads[source_of(x)] = self.in_memory(x)
+                if node.op is ops.take:
+                    tables.add(source_of(node.inputs[0]))
             else:
                 loads[node] = self.in_memory(node)
-        return body, loads
+        return body, loads, tables
 
-    def _place(self, space: Space, loads: dict[Tensor, Buffer]) -> int:
+    def _place(self, space: Space, loads: dict[Tensor, Buffer], tables: set[Tensor]) -> int:
         """The first loop over that space which runs when all that is loaded is there.
 
-        A value that a loop itself computes is there for the rest of its body, at the same element.
+        A value that a loop itself computes is there for the rest of its body, at the same element;
+        a table is there when the loop is over.
         """
         earliest = 0
         for x, buffer in loads.items():
             maker = self.ready[buffer.slot]
             loop = self.kernels[maker] if maker >= 0 else None
-            inside = isinstance(loop, Loop) and loop.space == space and x in loop.body
+            inside = (
+                isinstance(loop, Loop)
+                and loop.space == space
+                and x in loop.body
+                and x not in tables
+            )
             earliest = max(earliest, maker if inside else maker + 1)
         for place in range(earliest, len(self.kernels)):
             kernel = self.kernels[place]

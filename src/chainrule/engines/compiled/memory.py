@@ -43,15 +43,15 @@ def grain(rows: int) -> int:
 
 @dataclass(frozen=True)
 class Lengths:
-    """What lengths are, in a use of a program: of a batch, and of widths where it was compiled for
-    others, (there, here)."""
+    """What lengths are, in a use of a program: of a batch, and of all widths, as they were where it
+    was compiled and as they are here; None where they are the same."""
 
     batch: int = 0
-    widths: tuple[tuple[int, int], ...] = ()
+    widths: tuple[tuple[int, int], ...] | None = None
 
     @functools.cached_property
     def _here(self) -> dict[int, int]:
-        return dict(self.widths)
+        return dict(self.widths or ())
 
     def of(self, n: Length) -> int:
         """A number of rows or columns."""
@@ -63,7 +63,7 @@ class Lengths:
                 return self.of(n.rows) * self.stride(n.columns)
             case Free():
                 return self.batch
-        return self._here.get(n, n)
+        return n if n == 1 or self.widths is None else self._here[n]
 
     def stride(self, columns: Length) -> int:
         """The distance of rows: whole vectors, and not a multiple of a page; 1 for a single column.

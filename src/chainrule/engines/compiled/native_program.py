@@ -132,7 +132,8 @@ class NativeProgram:
             data, slot = feed.data[self.here[leaf]], kernel.into.slot
             if self.data.get(number) is data:  # a copy is never that: its origin may change
                 continue
-            self.data[number] = source = _gatherable(data, kernel.into.dtype)
+            self.data.pop(number, None)  # until all is told of the new data
+            source = _gatherable(data, kernel.into.dtype)
             self.numbers[self.sized.first[number]] = source.ctypes.data
             in_place = slot in self.compiled.only_for_products and _is_for_products(source)
             self.calls[number, 0] = address("nothing" if in_place else source.dtype.name)
@@ -142,6 +143,7 @@ class NativeProgram:
             for place, kind, of in self.sized.of_order:
                 if of == slot:
                     self.numbers[place] = length if kind == "row length" else in_place
+            self.data[number] = source
 
     def _empty(self, name: str, rows: int) -> Array:
         return np.zeros((rows, self.sized.form(self.compiled.shown[name])[1]), np.float32)

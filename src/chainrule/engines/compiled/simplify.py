@@ -7,7 +7,7 @@ from typing import Any
 
 from ...graph import ops
 from ...graph import shape as shapes
-from ...graph.leaves import STATE_OPS
+from ...graph.leaves import STATE_OPS, input_op
 from ...graph.tensor import Op, Tensor, constant_op
 from ...graph.walk import toposort
 
@@ -133,14 +133,26 @@ def _reduction(op: Op) -> Callable[..., Tensor | None]:
 
 
 def _matmul(a: Tensor, b: Tensor) -> Tensor | None:
-    """A product with a single row or column is elementwise work, and a sum."""
+    """A product with a single row or column is elementwise work, and a sum; data that is scaled is
+    scaled after the product, where there are fewer numbers, and then lies in memory as it is."""
     if b.shape[1] == 1 and a.op is ops.transpose:
         return ops.transpose(ops.sum(a.inputs[0] * b, axes=(0,)))
     if a.shape[1] == 1:
         return a * b
     if b.shape[1] == 1:
         return ops.sum(a * ops.transpose(b), axes=(1,))
+    if a.op is ops.transpose and (parts := _scaled_data(a.inputs[0])):
+        return (ops.transpose(parts[0]) @ b) * parts[1]
+    if parts := _scaled_data(a):
+        return (parts[0] @ b) * parts[1]
     return None
+
+
+def _scaled_data(x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """x and c, where a value is x·c of rows of data and a constant number."""
+    pairs = (x.inputs, x.inputs[::-1]) if x.op is ops.multiply else ()
+    found = ((x, c) for x, c in pairs if x.op is input_op and c.op is constant_op and not c.shape)
+    return next(found, None)
 
 
 RULES: dict[Op, Callable[..., Tensor | None]] = {
