@@ -35,6 +35,7 @@ from chainrule.engines.compiled.assemble import address
 from chainrule.engines.compiled.emit import EMITTERS
 from chainrule.engines.compiled.engine import CompiledEngine
 from chainrule.engines.compiled.lower import lower
+from chainrule.engines.compiled.memory import Lengths
 from chainrule.engines.compiled.passes import compile_passes
 from chainrule.engines.compiled.reuse import Reuse
 from chainrule.engines.compiled.schedule import Chain, Phase, written
@@ -44,7 +45,7 @@ from chainrule.engines.reference import ReferenceEngine
 from chainrule.graph import ops
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.random import orders
-from chainrule.nn.build import ACTIVATIONS
+from chainrule.nn.build import ACTIVATIONS, multilayer
 from chainrule.spec import KINDS
 from chainrule.training.programs import columns
 from chainrule.training.session import Clock
@@ -821,6 +822,34 @@ def test_another_width_compiles_nothing(monkeypatch):
         if number < len(alike):
             assert made == [alike[0]]
     assert len(made) == 1 + len(others) + 2  # (6, 6, 2) is as (5, 5, 3)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("loss", [nn.SoftmaxCrossEntropy, nn.MeanSquaredError])
+def test_what_is_compiled_for_some_widths_is_what_would_be_for_others(activation, batch_norm, loss):
+    """All numbers that the code and the driver are given, whichever network came first."""
+    found = []
+    for inputs, hidden in ((60, [24, 150, 24]), (200, [17, 130, 17]), (40, [300, 41, 300])):
+        net = multilayer(
+            inputs, hidden, 3, activation=activation, batch_norm=batch_norm, dropout=0.2
+        )
+        t = cr.Trainer(net, loss(), optim.Adam(), weight_decay=1e-4, clip_norm=1.0)
+        y = np.zeros((50, 3)) if t.loss.target == "real" else np.zeros(50, int)
+        _, program = t.session.program("training", t.part(np.zeros((50, inputs)), y))
+        own = compiled_program.form(program)
+        found.append((own, compiled_program.CompiledProgram(program, own.widths)))
+    assert len({own.key for own, _ in found}) == 1
+    for there, compiled in found:
+        for here, again in found:
+            pairs = tuple(zip(there.widths, here.widths, strict=True))
+            same = tuple(zip(here.widths, here.widths, strict=True))
+            one = sized_program.SizedProgram(compiled, Lengths(32, pairs))
+            other = sized_program.SizedProgram(again, Lengths(32, same))
+            assert np.array_equal(one.numbers, other.numbers)
+            assert np.array_equal(one.functions, other.functions)
+            assert (one.sizes, one.windows, one.work) == (other.sizes, other.windows, other.work)
+            assert all(np.array_equal(one.lists[name], other.lists[name]) for name in one.lists)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
