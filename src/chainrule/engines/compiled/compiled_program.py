@@ -17,7 +17,7 @@ from ...graph.shape import Dim, Free, N
 from ...graph.tensor import Tensor, constant_op
 from ..program import Program
 from .assemble import assemble
-from .kernels import Gather, Product
+from .kernels import Gather
 from .passes import Stages, compile_passes
 from .schedule import is_small, written
 from .tables import Tables
@@ -54,8 +54,6 @@ class CompiledProgram:
             for number, kernel in enumerate(self.kernels)
             if isinstance(kernel, Gather)
         ]
-        self.only_for_products = _only_for_products(stages)
-        """The slots of rows of the batch that need not be gathered."""
         pairs = {x: (leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
         self.aliases = [pairs[x] for x in stages.in_place]
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]
@@ -147,16 +145,3 @@ def _check(stages: Stages) -> tuple[int, int]:
         if slot in {b.slot for b in written(kernel)}
     ]
     return slot, makers[0]
-
-
-def _only_for_products(stages: Stages) -> set[int]:
-    """What products alone read, as their first operand, and in no window."""
-    schedule, shown = stages.schedule, {b.slot for b in stages.lowered.outputs}
-    rows = {k.into.slot: k.into.space for k in schedule.kernels if isinstance(k, Gather)}
-    found = {slot for slot, space in rows.items() if space.columns != 1}
-    for kernel in schedule.kernels:
-        read = kernel.reads
-        if isinstance(kernel, Product) and kernel.a.space == rows.get(kernel.a.slot):
-            read = [kernel.b]
-        found -= {buffer.slot for buffer in read}
-    return found - shown - stages.reuse.in_windows.keys()

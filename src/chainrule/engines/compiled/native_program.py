@@ -135,7 +135,7 @@ class NativeProgram:
             self.data.pop(number, None)  # until all is told of the new data
             source = _gatherable(data, kernel.into.dtype)
             self.numbers[self.sized.first[number]] = source.ctypes.data
-            in_place = slot in self.compiled.only_for_products and _is_for_products(source)
+            in_place = slot in self.compiled.reuse.for_products and _is_for_products(source)
             self.calls[number, 0] = address("nothing" if in_place else source.dtype.name)
             if slot in self.arrays:
                 self.slots[slot] = (source if in_place else self.arrays[slot]).ctypes.data

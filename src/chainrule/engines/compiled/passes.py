@@ -35,6 +35,7 @@ class Stages:
         names = {b.slot: str(b) for b in self.schedule.buffers}
         laid = [f"{names[new]} in that of {names[old]}" for new, old in self.reuse.shared.items()]
         windows = [names[slot] for slot in self.reuse.in_windows]
+        in_data = [names[slot] for slot in sorted(self.reuse.for_products)]
         return (
             f"graph\n\n{self.program}\n\n"
             f"simplified graph\n\n{listing(outputs, self.kept.updates)}\n\n"
@@ -42,7 +43,8 @@ class Stages:
             f"phases\n\n{self.schedule}\n"
             f"updated in place: {', '.join(map(str, places)) or 'nothing'}\n"
             f"in the memory of others: {', '.join(laid) or 'nothing'}\n"
-            f"only the rows at hand: {', '.join(windows) or 'nothing'}"
+            f"only the rows at hand: {', '.join(windows) or 'nothing'}\n"
+            f"not gathered, where rows of the data are long: {', '.join(in_data) or 'nothing'}"
         )
 
 

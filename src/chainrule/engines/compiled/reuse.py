@@ -3,7 +3,8 @@
 A thread runs all kernels of a chain for some rows, then for the next. What has a row for each of
 the chain's may lie where something else did of which nobody will read those rows any more. And if
 nobody else reads it at all, it needs no more than a window: memory for the rows that a thread is
-at, which stay in its cache from one part of the batch to the next.
+at, which stay in its cache from one part of the batch to the next. Rows of the data that products
+alone read need none, where the data are such as products read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ...graph.leaves import input_op
 from .in_place import element_by_element
-from .kernels import Buffer, Gather, Kernel, Loop
+from .kernels import Buffer, Gather, Kernel, Loop, Product
 from .lower import Lowered
 from .schedule import Chain, Schedule, fills_own_rows, reads_own_rows, touched, written
 
@@ -26,6 +27,8 @@ class Reuse:
 
     shared: dict[int, int] = field(default_factory=dict)
     windows: dict[Chain, list[Buffer]] = field(default_factory=dict)
+    for_products: set[int] = field(default_factory=set)
+    """Rows of the batch, by slot, that products can read where they lie in the data."""
 
     @functools.cached_property
     def in_windows(self) -> dict[int, Chain]:
@@ -51,7 +54,20 @@ def reuse(lowered: Lowered, schedule: Schedule) -> Reuse:
             shared = _shared(chain, fixed, stays)
             found.shared.update(shared)
             found.windows[chain] = _windows(chain, stays, shared)
+    found.for_products.update(_for_products(lowered, schedule) - found.in_windows.keys())
     return found
+
+
+def _for_products(lowered: Lowered, schedule: Schedule) -> set[int]:
+    """Rows of the batch that products alone read, as their first operand."""
+    rows = {k.into.slot: k.into.space for k in schedule.kernels if isinstance(k, Gather)}
+    found = {slot for slot, space in rows.items() if space.columns != 1}
+    for kernel in schedule.kernels:
+        read = kernel.reads
+        if isinstance(kernel, Product) and kernel.a.space == rows.get(kernel.a.slot):
+            read = [kernel.b]
+        found -= {buffer.slot for buffer in read}
+    return found - {buffer.slot for buffer in lowered.outputs}
 
 
 def _shared(chain: Chain, fixed: Set[int], stays: Set[int]) -> dict[int, int]:
