@@ -25,8 +25,8 @@ CACHE = 256 * 1024
 quarter of a core's own cache on most processors."""
 
 FEWEST_ROWS = 132
-"""Rows at a time all the same: a product reads all of b again for each of them. With 132 a thread has
-its half of a batch of 256 at one go; with 96 784-1024-1024-10 takes 5 % longer."""
+"""Rows at a time all the same: a product reads all of b again for each of them. With 132 a thread
+has its half of a batch of 256 at one go; with 96 784-1024-1024-10 takes 5 % longer."""
 
 ALL = 2**62
 """A grain that has all rows, where one thread does the work."""
