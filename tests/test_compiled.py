@@ -23,10 +23,12 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.choose import make_engine
 from chainrule.engines.compiled import (
+    assemble,
     compiled_program,
     crew,
     native,
     native_program,
+    product_code,
     sized_program,
     thread_memory,
     verify,
@@ -182,6 +184,27 @@ def test_products_reductions_and_views(rows, width):
     state = {leaf: random.normal(size=leaf.shape) * 0.3 for leaf in updates}
     data = {x: random.normal(size=(rows, 5)).astype(np.float32)}
     assert_same(both(outputs, data, updates, state, batch_size=rows), 1e-5)
+
+
+@pytest.mark.parametrize("width", [2, 2 * LANES + 1])
+def test_a_long_sum_in_blocks_is_the_same_sum(monkeypatch, width):
+    """Forwards over columns, gradients over the rows of a batch, in grains and not."""
+    random = np.random.default_rng(0)
+    x, W = cr.batch(40), cr.state(np.zeros((40, width)))
+    data = {x: random.normal(size=(95, 40)).astype(np.float32)}
+    state = {W: random.normal(size=(40, width))}
+    found = []
+    for depth in (1, 7, 40, 1024):
+        monkeypatch.setattr(product_code, "DEPTH", depth)
+        assemble._product.cache_clear()
+        compiled_program._kept.clear()
+        results = both({"y": x @ W}, data, {W: x.T @ (x @ W)}, state, batch_size=95, threads=2)
+        assert_same(results, 1e-5)
+        found.append(results[1])
+    assemble._product.cache_clear()
+    for other in found[1:]:
+        for name, value in other.items():
+            np.testing.assert_array_equal(value, found[0][name])
 
 
 @pytest.mark.parametrize("rows", [3, 20])
