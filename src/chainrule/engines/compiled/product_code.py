@@ -32,8 +32,8 @@ from .memory import CACHE_LINE
 from .native import Host
 
 DEPTH = 1024
-"""How many k at one go, so that 132 rows of a and a panel of b stay in a core's cache of a megabyte.
-With all of 4,096 at one go 128 × 4,096 × 4,096 takes 5 % longer."""
+"""How many k at one go: then 132 rows of a and a panel of b stay in a core's cache of a megabyte.
+All at one go, 128 × 4,096 × 4,096 takes 5 % longer."""
 
 ROWS_AHEAD = 12
 """How many rows of b before they are read their lines are asked for. Rows of wide matrices lie on
