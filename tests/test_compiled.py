@@ -154,7 +154,7 @@ def test_powers_of_negative_numbers():
     np.testing.assert_allclose(compiled["y"], reference["y"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 11, 12, 13, 25])
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 10, 11, 12, 13, 25])
 @pytest.mark.parametrize("width", [1, 2, LANES - 1, LANES, LANES + 1, 2 * LANES + 1, 3 * LANES])
 def test_products_reductions_and_views(rows, width):
     """Row counts and widths around every edge of the tiles."""
@@ -739,7 +739,7 @@ def guarded(before):
 @pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("width", [1, LANES - 1, LANES, LANES + 1, 2 * LANES, 2 * LANES + 1])
-@pytest.mark.parametrize("batch_size", [1, 11, 12, 13, 25])
+@pytest.mark.parametrize("batch_size", [1, 10, 11, 12, 13, 25])
 @pytest.mark.parametrize("rows_at_once", [1, 96])
 @pytest.mark.parametrize("in_place", [False, True])
 def test_no_kernel_touches_what_is_not_its_own(

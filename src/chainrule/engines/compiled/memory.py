@@ -35,10 +35,15 @@ MOST_GRAINS = 64
 """Enough to share them evenly; more would cost more to add up."""
 
 
+FEWEST_IN_A_GRAIN = 8
+"""Rows: what is summed in grains costs more the fewer there are in each. With 4 a step of 784-50-10
+takes 2 % longer."""
+
+
 def grain(rows: int) -> int:
-    """How many rows a thread sums at one go: whole tiles, whatever the number of threads."""
-    tile = host().tile[0]
-    return tile * max(1, math.ceil(rows / (tile * MOST_GRAINS)))
+    """How many rows a thread sums at one go, an even number, whatever the number of threads: rows
+    that are too few for a tile are multiplied by two."""
+    return max(FEWEST_IN_A_GRAIN, 2 * math.ceil(rows / (2 * MOST_GRAINS)))
 
 
 @dataclass(frozen=True)

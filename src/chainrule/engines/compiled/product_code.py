@@ -139,19 +139,17 @@ class _ProductCode:
                 self._panel(start, stop, whole, widths)
 
     def _panel(self, start: Any, stop: Any, column: Any, widths: Sequence[int]) -> None:
-        """Rows for some columns, a tile at a time; in the place of rows that a tile has too many,
-        it computes the last one again. A single row has a tile of its own, for batches of one."""
-        b, last = self.b, self.b.sub(stop, integer(1))
-        done = b.append_basic_block("done")
-        if widths[-1] == self.lanes:
-            with b.if_then(b.icmp_signed("==", start, last)):
-                self._tile([start], column, widths)
-                b.branch(done)
-        with loop(b, start, stop, self.tile_rows) as row:
-            numbers = range(self.tile_rows)
-            self._tile([smaller(b, b.add(row, integer(i)), last) for i in numbers], column, widths)
-        b.branch(done)
-        b.position_at_end(done)
+        """Rows for some columns, a tile at a time, and those that are left by two: 50 rows take 8
+        tiles and a third of one. Where rows are too few it computes the last one again."""
+        b, tile = self.b, self.tile_rows
+        left = b.srem(b.sub(stop, start), integer(tile))
+        one_more = b.icmp_signed("==", left, integer(tile - 1))
+        whole = b.select(one_more, stop, b.sub(stop, left))
+        for first, end, height in (start, whole, tile), (whole, stop, 2):
+            with loop(b, first, end, height) as row:
+                last = b.sub(end, integer(1))
+                rows = [smaller(b, b.add(row, integer(i)), last) for i in range(height)]
+                self._tile(rows, column, widths)
 
     def _tile(self, rows: Sequence[Any], column: Any, widths: Sequence[int]) -> None:
         b = self.b
