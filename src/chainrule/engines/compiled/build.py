@@ -118,7 +118,7 @@ def splat(b: ir.IRBuilder, value: Value, lanes: int) -> Value:
     single = b.insert_element(
         ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
     )
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)  # all 0
     return b.shuffle_vector(single, ir.Constant(kind, ir.Undefined), mask)
 
 

@@ -155,28 +155,28 @@ class _ProductCode:
         b = self.b
         bases = [b.gep(self.a, [self._place(row, self.down)]) for row in rows]
         emitters = [self.e if lanes == self.lanes else self.half for lanes in widths]
+        starts = [b.add(b.mul(row, self.into_stride), column) for row in rows]
         places = [
-            [b.add(start, integer(j * self.lanes)) for j in range(len(widths))]
-            for start in (b.add(b.mul(row, self.into_stride), column) for row in rows)
+            (e, b.add(start, integer(j * self.lanes)))
+            for start in starts
+            for j, e in enumerate(emitters)
         ]
-        sums = [self._sums_so_far(row, emitters) for row in places]
-        with loop(b, self.first, self.last, carried=[x for row in sums for x in row]) as k:
-            self._add_products(k, column, bases, sums, emitters)
-        for row, totals in zip(places, sums, strict=True):
-            for at, total in zip(row, totals, strict=True):
-                store_vector(b, total.value, self.target, at)
+        sums = self._sums_so_far(places)
+        width = len(widths)
+        with loop(b, self.first, self.last, carried=sums) as k:
+            of_rows = [sums[i : i + width] for i in range(0, len(sums), width)]
+            self._add_products(k, column, bases, of_rows, emitters)
+        for (_, at), total in zip(places, sums, strict=True):
+            store_vector(b, total.value, self.target, at)
 
-    def _sums_so_far(self, places: Sequence[Any], emitters: Sequence[Emitter]) -> list[Carried]:
+    def _sums_so_far(self, places: Sequence[tuple[Emitter, Any]]) -> list[Carried]:
         """Zeros, or after the first block of k what the blocks before have stored."""
         b, start = self.b, self.b.block
         with b.if_then(b.icmp_signed(">", self.first, self.begin)):
-            stored = [
-                load_vector(b, self.target, at, e.floats)
-                for at, e in zip(places, emitters, strict=True)
-            ]
+            stored = [load_vector(b, self.target, at, e.floats) for e, at in places]
             loaded = b.block
-        sums = [Carried(b.phi(e.floats)) for e in emitters]
-        for total, e, vector in zip(sums, emitters, stored, strict=True):
+        sums = [Carried(b.phi(e.floats)) for e, _ in places]
+        for total, (e, _), vector in zip(sums, places, stored, strict=True):
             total.value.add_incoming(e.number(0.0), start)
             total.value.add_incoming(vector, loaded)
         return sums
