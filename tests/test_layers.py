@@ -11,7 +11,8 @@ from chainrule import nn, optim
 from chainrule.graph.evaluate import evaluate
 from chainrule.nn.build import multilayer
 from chainrule.spec import KINDS
-from chainrule.training.programs import Recipe, inputs, training_program
+from chainrule.training.programs import inputs, training_program
+from chainrule.training.recipe import Recipe
 
 OURS = [kind for kind in KINDS.values() if kind.__module__.split(".")[0] == "chainrule"]
 LAYERS = [kind for kind in OURS if issubclass(kind, nn.Layer) and kind is not nn.Layer]

@@ -57,16 +57,17 @@ def check(name: str, value: Any, limit: Any) -> None:
 
     Types that are neither a limit, nor a choice of words, nor bool, are left to the type checker.
     """
-    if get_origin(limit) in (Union, UnionType):
+    form = get_origin(limit)
+    if form in (Union, UnionType):
         options = get_args(limit)
         if not isinstance(value, tuple(x for x in options if isinstance(x, type))):
             for option in options:
                 check(name, value, option)
-    elif get_origin(limit) is Literal:
+    elif form is Literal:
         _expect(value in get_args(limit), name, value, " or ".join(map(repr, get_args(limit))))
     elif limit is bool:
         _expect(isinstance(value, bool), name, value, "True or False")
-    elif get_origin(limit) is Annotated:
+    elif form is Annotated:
         kind, interval = get_args(limit)
         if kind is Scheduled and callable(value):
             return

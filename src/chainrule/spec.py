@@ -32,19 +32,19 @@ class Spec:
     """
 
     kind: ClassVar[str]
+    is_ours: ClassVar[bool]
+    """Whether the class is of this library."""
     __hash__ = object.__hash__
 
     def __init_subclass__(cls) -> None:
         dataclasses.dataclass(eq=False, repr=False)(cls)
-        ours = cls.__module__.split(".")[0] == __package__
-        cls.kind = cls.__qualname__ if ours else f"{cls.__module__}.{cls.__qualname__}"
+        cls.is_ours = cls.__module__.split(".")[0] == __package__
+        cls.kind = cls.__qualname__ if cls.is_ours else f"{cls.__module__}.{cls.__qualname__}"
         KINDS[cls.kind] = cls
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            limit = hints(type(self)).get(field.name)  # type: ignore[arg-type]
-            name = f"{type(self).__name__}: {field.name}"
-            check(name, getattr(self, field.name), limit)
+        for name, said, limit in _limits(type(self)):  # type: ignore[arg-type]
+            check(said, getattr(self, name), limit)
         self.setup()
 
     def setup(self) -> None:
@@ -77,9 +77,11 @@ def _before(spec: Spec, field: dataclasses.Field[Any]) -> list[dataclasses.Field
 
 
 @functools.cache
-def hints(cls: type[Spec]) -> dict[str, Any]:
-    """The annotated types of a class's fields."""
-    return get_type_hints(cls, include_extras=True)
+def _limits(cls: type) -> list[tuple[str, str, Any]]:
+    """The fields of a class of specs, what messages call them, and their limits."""
+    hints = get_type_hints(cls, include_extras=True)
+    names = [field.name for field in dataclasses.fields(cls)]
+    return [(name, f"{cls.__name__}: {name}", hints.get(name)) for name in names]
 
 
 def to_plain(value: Any, seen: list[Spec] | None = None) -> Any:

@@ -21,10 +21,9 @@ class History(Mapping[str, list[float]]):
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch; a column it lacks, or has for the first time, is NaN elsewhere."""
-        before = self.epochs
         for name in row:
             if name not in self._columns:
-                self._columns[name] = [float("nan")] * before
+                self._columns[name] = [float("nan")] * self.epochs
         for name, values in self._columns.items():
             values.append(row.get(name, float("nan")))
 

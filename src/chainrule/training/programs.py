@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..engines.program import Program
@@ -10,43 +9,15 @@ from ..errors import ShapeError
 from ..graph import ops
 from ..graph import shape as shapes
 from ..graph.gradient import grad
-from ..graph.leaves import batch, scalar, state
+from ..graph.leaves import batch, scalar
 from ..graph.shape import N
 from ..graph.tensor import Array, Tensor
-from ..limits import Positive
 from ..nn.context import Training
 from ..nn.layer import Layer
-from ..nn.losses import TINY, Loss
+from ..nn.losses import TINY
 from ..optim.clipping import clip_by_global_norm
-from ..optim.decay import Decay
-from ..optim.optimizers import Optimizer
 from .data import Part
-from .metrics import Metric
-
-
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """All that a training step is made of, apart from the data."""
-
-    model: Layer
-    loss: Loss
-    optimizer: Optimizer
-    decay: Decay
-    clip_norm: Positive | None
-    metrics: Sequence[Metric]
-    slots: dict[Tensor, list[Tensor]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for path, W in self.model.leaves().items():
-            if W.op.name == "parameter":
-                shape = W.shape
-                self.slots[W] = [
-                    state(0.0, shape=shape, name=f"{slot}.{path}") for slot in self.optimizer.slots
-                ]
-
-    def slot_leaves(self) -> list[Tensor]:
-        """The optimizer's slots, in the order of the parameters."""
-        return [slot for slots in self.slots.values() for slot in slots]
+from .recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +53,9 @@ def training_program(recipe: Recipe, given: Inputs) -> Program:
     outputs = _losses(recipe, given, recipe.model(given.x, context))
     mean_loss = outputs["loss"] / ops.maximum(outputs["weight"], TINY)
     gradients = dict(zip(recipe.slots, grad(mean_loss, list(recipe.slots)), strict=True))
-    if recipe.clip_norm is not None:
-        gradients = clip_by_global_norm(gradients, scalar(recipe.clip_norm, name="clip_norm"))
-    updates = dict(context.updates)
-    rule = recipe.optimizer.symbolic()
+    if recipe.largest_norm is not None:
+        gradients = clip_by_global_norm(gradients, recipe.largest_norm)
+    updates, rule = dict(context.updates), recipe.rule
     for W, slots in recipe.slots.items():
         dW, start = gradients[W], W
         if recipe.decay.applies_to(W):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ..nn.initial import drawn_values
 from ..nn.losses import TINY
 from . import programs
 from .data import Part
+from .recipe import Recipe, shared
 
 SECONDS_BETWEEN_LOOKS = 0.1
 """How often a run returns to Python, for Ctrl-C and progress."""
@@ -80,18 +80,26 @@ class Snapshot:
 class Session:
     """Holds the state in an engine's memory, and runs the recipe's programs over data."""
 
-    def __init__(self, recipe: programs.Recipe, engine: Engine, seed: int) -> None:
-        self.recipe, self.engine, self.seed = recipe, engine, seed
+    def __init__(self, recipe: Recipe, engine: Engine, seed: int) -> None:
+        self.engine, self.seed = engine, seed
+        self.recipe, self._given = shared(recipe)
         self.steps_done = 0
         self._paces: dict[tuple[str, int], Pace] = {}
-        self._programs: dict[Any, tuple[programs.Inputs, Program]] = {}
-        self._leaves = {f"model.{path}": leaf for path, leaf in recipe.model.leaves().items()}
-        self._leaves |= {f"optimizer.{slot.name}": slot for slot in recipe.slot_leaves()}
+        self._last_programs: dict[str, Program] = {}
+        self._predictions: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._last: Snapshot | None = None
+        self._leaves = {f"model.{path}": leaf for path, leaf in self.recipe.leaves.items()}
+        self._leaves |= {f"optimizer.{slot.name}": slot for slot in self.recipe.slot_leaves}
+        pairs = zip(recipe.leaves.values(), self.recipe.leaves.values(), strict=True)
+        self._shared = dict(pairs)
         for leaf, value in drawn_values(recipe.model, seed):
-            engine.write(leaf, value)
-        for slot in recipe.slot_leaves():
+            engine.write(self._shared[leaf], value)
+        for slot in self.recipe.slot_leaves:
             engine.write(slot, slot.attrs["initial"])
+
+    def value(self, leaf: Tensor) -> Array:
+        """The present value of a leaf of the model, or of the optimizer."""
+        return self.engine.read(self._shared.get(leaf, leaf))
 
     def state(self) -> dict[str, Tensor]:
         """All state leaves by name: the model's, then the optimizer's slots."""
@@ -112,11 +120,7 @@ class Session:
 
     def slowest_step(self, batch_size: int) -> float:
         """About how many seconds a step may take, on any computer and in any engine."""
-        return SLOWEST_STEP + self._work_a_row * batch_size / SLOWEST
-
-    @functools.cached_property
-    def _work_a_row(self) -> float:
-        return 6.0 * self.recipe.model.parameter_count
+        return SLOWEST_STEP + self.recipe.work_a_row * batch_size / SLOWEST
 
     def train(self, data: Part, orders: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
         """An epoch, some steps at a time, or several at one go; `orders` has for each a row, its
@@ -180,15 +184,14 @@ class Session:
 
     def means(self, parts: Sequence[Outputs], epochs: int = 1) -> list[dict[str, float]]:
         """The mean loss and the metrics of each epoch that is in the parts."""
-        steps = {
-            name: np.concatenate([part[name] for part in parts]).reshape(epochs, -1)
-            for name in parts[0]
-        }
+        of_steps = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        sums = [
+            values.reshape(epochs, -1).sum(axis=1, dtype=np.float64).tolist()
+            for values in of_steps.values()
+        ]
         return [
-            self._means(
-                {name: float(values[i].sum(dtype=np.float64)) for name, values in steps.items()}
-            )
-            for i in range(epochs)
+            self._means(dict(zip(of_steps, of_epoch, strict=True)))
+            for of_epoch in zip(*sums, strict=True)
         ]
 
     def _means(self, sums: dict[str, float]) -> dict[str, float]:
@@ -198,12 +201,11 @@ class Session:
 
     def outputs(self, X: Array, function: Callable[[Tensor], Tensor]) -> Array:
         """A function of the network's outputs, a row for each row of X."""
-        key = ("prediction", function)
-        if key not in self._programs:
+        if function not in self._predictions:
             given = programs.inputs(X.shape[1], None, False)
             Y = function(self.recipe.model(given.x))
-            self._programs[key] = given, Program({"prediction": Y}, {})
-        given, program = self._programs[key]
+            self._predictions[function] = given, Program({"prediction": Y}, {})
+        given, program = self._predictions[function]
         parts = [part["prediction"] for part in self._parts("prediction", program, {given.x: X})]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -211,26 +213,32 @@ class Session:
         """What comes out for all rows, some at a time: so Ctrl-C is answered soon."""
         pace, start = self._pace(kind, ROWS_AT_ONCE), 0
         order = np.arange(Feed(data, ROWS_AT_ONCE).rows)
+        scalars = {leaf: self._number(leaf) for leaf in program.scalars}
         while start < len(order) or start == 0:
             count = max(1, _at_once(pace, len(order) - start, ROWS_AT_ONCE))
             rows = order[start : start + count * ROWS_AT_ONCE]
             began = time.perf_counter()
-            yield self.engine.run(program, Feed(data, ROWS_AT_ONCE, rows))
+            yield self.engine.run(program, Feed(data, ROWS_AT_ONCE, rows, scalars))
             pace.took(count, max(time.perf_counter() - began, 1e-9))
             start += count * ROWS_AT_ONCE
 
     def program(self, kind: str, data: Part) -> tuple[programs.Inputs, Program]:
         """The program for data of that form, built when it is first needed."""
-        key = (kind, *data.form)
-        if key not in self._programs:
+        key, built = (kind, data.X.shape[1], *data.form), self.recipe.programs
+        if key not in built:
             given = programs.inputs(data.X.shape[1], *data.form)
-            self._programs[key] = given, programs.BUILDERS[kind](self.recipe, given)
-        return self._programs[key]
+            built.setdefault(key, (given, programs.BUILDERS[kind](self.recipe, given)))
+        given, program = built[key]
+        self._last_programs[kind] = program
+        return given, program
 
     def last_program(self, kind: str) -> Program | None:
-        """The program of a kind that was built last, to be looked at."""
-        found = [program for key, (_, program) in self._programs.items() if key[0] == kind]
-        return found[-1] if found else None
+        """The program of a kind that was needed last, to be looked at."""
+        return self._last_programs.get(kind)
+
+    def _number(self, leaf: Tensor) -> Any:
+        """What a scalar leaf stands for in this session: a number, or a schedule."""
+        return self._given.get(leaf, leaf.attrs["value"])
 
     def _scalars(
         self, given: programs.Inputs, program: Program, clock: Clock, steps: Array, in_epoch: int
@@ -244,9 +252,11 @@ class Session:
         }
         times = (clock.epoch + steps // in_epoch + steps % in_epoch / in_epoch).tolist()
         for leaf in program.scalars:
-            value = leaf.attrs["value"]
             if leaf not in scalars:
-                scalars[leaf] = scheduled(leaf, times, clock.epochs) if callable(value) else value
+                value = self._number(leaf)
+                if callable(value):
+                    value = scheduled(leaf.name, value, times, clock.epochs)
+                scalars[leaf] = value
         return scalars
 
 
@@ -261,17 +271,18 @@ def _at_once(pace: Pace, left: int, batch_size: int) -> int:
     return steps if alone else min(pace.most, steps)
 
 
-def scheduled(leaf: Tensor, times: Sequence[float], epochs: int) -> Array:
+def scheduled(
+    name: str, schedule: Callable[[float, float], float], times: Sequence[float], epochs: int
+) -> Array:
     """The values of a schedule at those times, checked like the number it stands for."""
-    schedule = leaf.attrs["value"]
     try:
         values = np.array([schedule(time, epochs) for time in times], np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{leaf.name}: {schedule!r} at epoch {times[0]:g}: {error}") from None
+        raise InputError(f"{name}: {schedule!r} at epoch {times[0]:g}: {error}") from None
     if not (values >= 0).all() or not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values) & (values >= 0)))
         raise InputError(
-            f"{leaf.name}: {schedule!r} is {values[at]} at epoch {times[at]:g}, not in [0, inf)"
+            f"{name}: {schedule!r} is {values[at]} at epoch {times[at]:g}, not in [0, inf)"
         )
     return values
 

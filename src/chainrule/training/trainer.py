@@ -26,6 +26,7 @@ from .history import History
 from .interrupt import Interrupt
 from .loop import Loop, Progress
 from .metrics import METRICS
+from .recipe import Recipe
 from .session import Session
 
 
@@ -75,7 +76,7 @@ class Trainer(Spec):
         metrics = self.loss.metrics if self.metrics is None else self.metrics
         fitting = {n: m for n, m in METRICS.items() if self.loss.target in m.targets}
         _expect_known("metrics", metrics, fitting)
-        recipe = programs.Recipe(
+        recipe = Recipe(
             self.model,
             self.loss,
             self.optimizer,
@@ -194,7 +195,7 @@ class Trainer(Spec):
 
     def value(self, leaf: Tensor) -> Array:
         """The present value of one of them."""
-        return self.session.engine.read(leaf)
+        return self.session.value(leaf)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all to one safetensors file, from which `chainrule.load` goes on exactly."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import threading
+import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,11 +72,22 @@ class Match:
 
 
 _kept: collections.OrderedDict[Hashable, CompiledProgram] = collections.OrderedDict()
+_matches: weakref.WeakKeyDictionary[Program, Match] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
 def find_match(program: Program) -> Match:
-    """Compiled now, or for a program of the same form."""
+    """Compiled now, or for a program of the same form, or before for the same one."""
+    with _lock:
+        known = _matches.get(program)
+    if known is not None:
+        return known
+    match = _find_match(program)
+    with _lock:
+        return _matches.setdefault(program, match)
+
+
+def _find_match(program: Program) -> Match:
     here = form(program)
     with _lock:
         found = _kept.get(here.key)

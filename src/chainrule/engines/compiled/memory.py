@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,13 +101,17 @@ def allocate(sizes: Sequence[int]) -> list[Array]:
 
 def allocate_in_turn(groups: Sequence[Sequence[int]]) -> list[list[Array]]:
     """The same for groups of which one at a time is in use: all lie in one block."""
-    line = CACHE_LINE // 4
-    places = [
-        [0, *itertools.accumulate(math.ceil(n / line) * line for n in sizes)] for sizes in groups
-    ]
-    memory = np.zeros(max((ends[-1] for ends in places), default=0) + line, np.float32)
+    line, places, most = CACHE_LINE // 4, [], 0
+    for sizes in groups:
+        at, starts = 0, []
+        for n in sizes:
+            starts.append(at)
+            at += -(-n // line) * line
+        places.append(starts)
+        most = max(most, at)
+    memory = np.zeros(most + line, np.float32)
     memory = memory[-memory.ctypes.data % CACHE_LINE // 4 :]
     return [
-        [memory[at : at + n] for at, n in zip(starts, sizes, strict=False)]
+        [memory[at : at + n] for at, n in zip(starts, sizes, strict=True)]
         for starts, sizes in zip(places, groups, strict=True)
     ]

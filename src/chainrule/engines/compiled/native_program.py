@@ -42,8 +42,8 @@ class NativeProgram:
         self.data: dict[int, Array] = {}  # by kernel
         self.own: list[ThreadMemory] = []  # by thread
         self.seen = -1  # the memory as this program left it
-        self.request = Request()
-        self.request.set(slots=self.slots, calls=self.calls, **self.sized.lists)
+        self.request = Request(self.sized.request)
+        self.request.set(slots=self.slots, calls=self.calls)
 
     def _buffers(self) -> dict[int, Array]:
         """All but those of the state. What is swapped with state is a block by itself, since it

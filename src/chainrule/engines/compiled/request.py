@@ -22,11 +22,14 @@ PLACES = {name: i for i, name in enumerate(FIELDS)}
 
 
 class Request:
-    """The driver's fields; what is set stays until it is set again."""
+    """The driver's fields, at first those of another request; what is set stays until it is set
+    again."""
 
-    def __init__(self) -> None:
-        self._fields = np.zeros(len(FIELDS), np.int64)
-        self._held: dict[str, Array] = {}
+    def __init__(self, like: Request | None = None) -> None:
+        self._fields: Array = np.zeros(len(FIELDS), np.int64)
+        if like is not None:
+            self._fields[:] = like._fields
+        self._held: dict[str, Array] = {} if like is None else dict(like._held)
         self.unlocked_seconds = 0.0
         """Of a processor, in machine code without Python's lock."""
 

@@ -16,7 +16,7 @@ from .compiled_program import CompiledProgram
 from .kernels import Buffer, Grains, Kernel, Length, Loop, Product, Space, lies_over, walked
 from .memory import Lengths, grain
 from .native import host
-from .request import entries
+from .request import Request, entries
 from .schedule import Chain, touched
 from .thread_memory import Window
 
@@ -76,6 +76,9 @@ class SizedProgram:
             "grain": grain(lengths.batch),
             "counting": _counting(max(map(self._longest, compiled.kernels), default=0)),
         }
+        self.request = Request()
+        """What all runs are asked for."""
+        self.request.set(**self.lists)
 
     def form(self, buffer: Buffer) -> tuple[int, int]:
         """The stride and the columns of a buffer."""

@@ -1,0 +1,279 @@
+"""Recipes that differ in numbers alone share a graph, and nobody can tell."""
+
+import threading
+
+import numpy as np
+import pytest
+from test_layers import LAYER_EXAMPLES, LOSS_EXAMPLES
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.engines.compiled.compiled_program import form
+from chainrule.graph.leaves import scalar_op
+from chainrule.spec import KINDS
+from chainrule.training import programs
+from chainrule.training import recipe as recipes
+
+OURS = [kind for kind in KINDS.values() if kind.is_ours]
+RULES = [kind for kind in OURS if issubclass(kind, optim.Optimizer) and kind is not optim.Optimizer]
+ENGINES = ("reference", "compiled")
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    """Each test begins with no recipes, so that it says itself which is the first."""
+    monkeypatch.setattr(recipes, "_kept", recipes._kept.__class__())
+
+
+def rows(n=40, width=3, seed=0):
+    random = np.random.default_rng(seed)
+    return random.normal(size=(n, width)), random.normal(size=(n, 2))
+
+
+def of(trainer):
+    return trainer.session.recipe
+
+
+def everything(trainer, X, y):
+    """All that comes out of training, and what is predicted then."""
+    history = trainer.fit(X, y, epochs=2, batch_size=16)
+    return [
+        np.array(history["loss"]),
+        trainer.predict(X),
+        np.array(list(trainer.evaluate(X, y).values())),
+        *trainer.weights().values(),
+    ]
+
+
+def net(ratio=0.2, slope=0.1, epsilon=1e-3, momentum=0.5, width=4):
+    return nn.Sequential(
+        nn.Affine(3, width), nn.BatchNorm(width, momentum, epsilon), nn.LeakyReLU(slope),
+        nn.Dropout(ratio), nn.Affine(width, 2),
+    )  # fmt: skip
+
+
+def trainer(model=None, rule=None, loss=None, **settings):
+    settings = {"weight_decay": 0.01, "clip_norm": 1.0} | settings
+    return cr.Trainer(
+        net() if model is None else model,
+        loss or nn.Huber(0.5),
+        rule or optim.Adam(0.01),
+        **settings,
+    )
+
+
+OTHERS = {
+    "rate": {"rule": optim.Adam(0.1)},
+    "schedule": {"rule": optim.Adam(optim.Cosine(0.1))},
+    "moments": {"rule": optim.Adam(0.01, 0.5, 0.6)},
+    "decay": {"weight_decay": 0.3},
+    "no decay": {"weight_decay": 0.0},
+    "clipping": {"clip_norm": 0.1},
+    "ratio": {"model": net(ratio=0.6)},
+    "slope": {"model": net(slope=0.7)},
+    "epsilon": {"model": net(epsilon=0.5)},
+    "momentum": {"model": net(momentum=0.9)},
+    "delta": {"loss": nn.Huber(0.05)},
+    "seed": {"seed": 5},
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("settings", OTHERS.values(), ids=OTHERS)
+def test_another_number_is_the_same_graph_and_its_own_result(settings, engine):
+    X, y = rows()
+    alone = everything(trainer(engine=engine, **settings), X, y)
+    recipes._kept.clear()
+    first, other = trainer(engine=engine), trainer(engine=engine, **settings)
+    assert of(other) is of(first)
+    others, found = everything(first, X, y), everything(other, X, y)
+    for a, b in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(not np.array_equal(a, b) for a, b in zip(found, others, strict=True))
+
+
+DIFFERENT = {
+    "width": lambda: trainer(net(width=5)),
+    "rule": lambda: trainer(rule=optim.Momentum(0.01)),
+    "no clipping": lambda: trainer(clip_norm=None),
+    "decay": lambda: trainer(weight_decay=optim.Decoupled(0.01)),
+    "roles": lambda: trainer(weight_decay=optim.Coupled(0.01, ("weight", "bias"))),
+    "loss": lambda: trainer(loss=nn.MeanSquaredError()),
+    "metrics": lambda: trainer(metrics=["mae"]),
+    "no ratio": lambda: trainer(net(ratio=0.0)),
+    "a layer twice": lambda: trainer(twice(nn.Affine(3, 3))),
+    "two layers": lambda: trainer(nn.Sequential(nn.Affine(3, 3), nn.Affine(3, 3), nn.Affine(3, 2))),
+    "the first again": lambda: trainer(one_of(0)),
+    "the second again": lambda: trainer(one_of(1)),
+    "a role": lambda: trainer(decaying(nn.Affine(3, 2))),
+    "no bias": lambda: trainer(nn.Affine(3, 2, bias=False)),
+    "factor": lambda: trainer(nn.Sequential(nn.Rescale(0.5), nn.Affine(3, 2))),
+    "another factor": lambda: trainer(nn.Sequential(nn.Rescale(0.25), nn.Affine(3, 2))),
+}
+
+
+def twice(layer):
+    return nn.Sequential(layer, layer, nn.Affine(3, 2))
+
+
+def one_of(which):
+    layers = [nn.Affine(3, 3), nn.Affine(3, 3)]
+    return nn.Sequential(*layers, layers[which], nn.Affine(3, 2))
+
+
+def decaying(affine):
+    affine.b = cr.parameter(np.zeros(2), name="b")
+    return affine
+
+
+def test_what_changes_the_graph_is_not_shared():
+    makes = (trainer, lambda: trainer(nn.Affine(3, 2)), *DIFFERENT.values())
+    found = [of(make()) for make in makes]
+    assert len(set(map(id, found))) == len(makes)
+
+
+def test_no_smoothing_leaves_out_a_term():
+    smooth, other, hard = (
+        cr.Trainer(nn.Affine(3, 2), nn.SoftmaxCrossEntropy(ratio), optim.SGD())
+        for ratio in (0.1, 0.2, 0.0)
+    )
+    assert of(smooth) is of(other) is not of(hard)
+
+
+class Doubled(nn.Layer):
+    factor: float = 2.0
+
+    def __call__(self, x, context=nn.EVALUATION):
+        return x * self.factor
+
+
+class Slow(optim.SGD):
+    pass
+
+
+class Squared(nn.MeanSquaredError):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: trainer(nn.Sequential(Doubled(), nn.Affine(3, 2))),
+        lambda: trainer(nn.Sequential(nn.Function(cr.tanh), nn.Affine(3, 2))),
+        lambda: trainer(rule=Slow()),
+        lambda: trainer(loss=Squared()),
+    ],
+)
+def test_classes_of_somebody_else_are_not_compared(make):
+    assert of(make()) is not of(make())
+
+
+def test_a_weight_that_is_another_ones_transpose_is_not_compared():
+    def tied():
+        there, back = nn.Affine(3, 2), nn.Affine(2, 3)
+        back.W = there.W.T
+        return trainer(nn.Sequential(there, back, nn.Affine(3, 2)))
+
+    assert of(tied()) is not of(tied())
+
+
+def test_leaves_of_ones_own_are_what_one_asks_for():
+    first, model = trainer(), net(ratio=0.5)
+    other = trainer(model, seed=3)
+    assert of(other) is of(first)
+    W = model[0].W
+    np.testing.assert_array_equal(other.value(W), other.weights()["0.W"])
+    assert not np.array_equal(other.value(W), first.weights()["0.W"])
+
+
+def test_initial_values_of_ones_own():
+    model = net()
+    model[0].W = cr.parameter(np.full((3, 4), 7.0), name="W")
+    first, other = trainer(), trainer(model)
+    assert of(other) is of(first)
+    assert (other.weights()["0.W"] == 7.0).all()
+    assert not (first.weights()["0.W"] == 7.0).any()
+
+
+def with_other_numbers(spec):
+    """The same with half of each number for which it has a leaf."""
+    leaves = [x for x in vars(spec).values() if isinstance(x, cr.Tensor) and x.op is scalar_op]
+    halved = {leaf.name: getattr(spec, leaf.name) / 2 for leaf in leaves}
+    return type(spec).of_fields(spec.fields() | halved)
+
+
+def graph(layer, loss, columns):
+    recipes._kept.clear()
+    recipe = of(cr.Trainer(nn.Sequential(nn.Affine(3, 3), layer), loss, optim.SGD()))
+    return form(programs.training_program(recipe, programs.inputs(3, columns, False))).key
+
+
+@pytest.mark.parametrize("kind", LAYER_EXAMPLES, ids=lambda kind: kind.__name__)
+def test_no_graph_depends_on_a_number_for_which_there_is_a_leaf(kind):
+    for make in LAYER_EXAMPLES[kind]:
+        layer = make(3)
+        columns = layer(cr.batch(3)).shape[1]
+        first = graph(layer, nn.MeanSquaredError(), columns)
+        assert graph(with_other_numbers(layer), nn.MeanSquaredError(), columns) == first
+
+
+@pytest.mark.parametrize("kind", LOSS_EXAMPLES, ids=lambda kind: kind.__name__)
+def test_no_loss_depends_on_a_number_for_which_there_is_a_leaf(kind):
+    for make, target in LOSS_EXAMPLES[kind]:
+        loss, columns = make(3), None if target == "class" else 3
+        first = graph(nn.ReLU(), loss, columns)
+        assert graph(nn.ReLU(), with_other_numbers(loss), columns) == first
+
+
+@pytest.mark.parametrize("kind", LAYER_EXAMPLES, ids=lambda kind: kind.__name__)
+def test_every_layer_after_another_of_its_kind(kind):
+    X, y = rows()
+    for make in LAYER_EXAMPLES[kind]:
+        model = nn.Sequential(nn.Affine(3, 3), make(3))
+        if model(cr.batch(3)).shape[1] == 1:
+            model = nn.Sequential(model, nn.Affine(1, 2))
+        alone = cr.Trainer(model, nn.MeanSquaredError(), optim.SGD(0.01))
+        targets = y if alone.predict(X).shape[1] == 2 else np.ones((len(y), 3))
+        expected = everything(alone, X, targets)
+        again = cr.Trainer(model, nn.MeanSquaredError(), optim.SGD(0.01))
+        for a, b in zip(everything(again, X, targets), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda kind: kind.__name__)
+def test_every_rule_after_another_rate(rule):
+    X, y = rows()
+    make = lambda lr: trainer(rule=rule(lr), weight_decay=0.0)  # noqa: E731
+    alone = everything(make(0.003), X, y)
+    recipes._kept.clear()
+    everything(make(0.01), X, y)
+    for a, b in zip(everything(make(0.003), X, y), alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_many_threads_at_once():
+    X, y = rows()
+    expected = everything(trainer(), X, y)
+    recipes._kept.clear()
+    found = [None] * 12
+
+    def run(i):
+        found[i] = everything(trainer(threads=1), X, y)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(found))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in found:
+        for a, b in zip(result, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_not_all_recipes_are_kept(monkeypatch):
+    monkeypatch.setattr(recipes, "MOST_RECIPES", 2)
+    first = trainer(net(width=2))
+    for width in (3, 4, 5):
+        trainer(net(width=width))
+    assert len(recipes._kept) == 2
+    assert of(trainer(net(width=2))) is not of(first)
