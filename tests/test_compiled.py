@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import ctypes
+import functools
 import mmap
 import os
 import signal
@@ -846,6 +847,17 @@ def test_another_width_compiles_nothing(monkeypatch):
         if number < len(alike):
             assert made == [alike[0]]
     assert len(made) == 1 + len(others) + 2  # (6, 6, 2) is as (5, 5, 3)
+
+
+def test_what_is_compiled_is_forgotten_also_where_its_program_is_known_still(monkeypatch):
+    monkeypatch.setattr(compiled_program, "MOST_PROGRAMS", 2)
+    x, made = cr.batch(3), []
+    for depth in range(4):
+        y = functools.reduce(lambda y, _: cr.tanh(y), range(depth), x)
+        made.append(Program({"y": y}, {}))
+        assert compiled_program.find_match(made[-1]) is compiled_program.find_match(made[-1])
+    known = [program in compiled_program._matches for program in made]
+    assert known == [False, False, True, True]
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 import chainrule as cr
 from chainrule.data.idx import read_idx
@@ -122,6 +123,25 @@ def test_held_out_rows_are_drawn_evenly_from_the_classes():
     other = hold_out(rows, 0.2, seed=1)[1]
     assert np.array_equal(held.X, again.X)
     assert not np.array_equal(held.X, other.X)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.9])
+def test_held_out_rows_are_those_of_scikit_learn(fraction):
+    """Studies and saved splits stay what they were."""
+    random = np.random.default_rng(0)
+    for seed, classes in enumerate([2, 3, 7, 2, 3, 7, 0]):
+        n = int(random.integers(60, 200))
+        y = random.normal(size=n)
+        if classes:
+            y = random.choice(classes, n, p=random.dirichlet(np.full(classes, 5.0)))
+        X, held = np.arange(n)[:, None], round(n * fraction)
+        even = classes and np.unique(y, return_counts=True)[1].min() >= 2 and held >= classes
+        expected = train_test_split(
+            X, y, test_size=held, random_state=seed, stratify=y if even else None
+        )
+        kept, other = hold_out(Split(X, y), fraction, seed)
+        for a, b in zip(expected, (kept.X, other.X, kept.y, other.y), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_class_of_one_row_can_be_split():

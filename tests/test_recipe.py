@@ -1,6 +1,8 @@
 """Recipes that differ in numbers alone share a graph, and nobody can tell."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.compiled.compiled_program import form
 from chainrule.graph.leaves import scalar_op
+from chainrule.search.final import averaged
 from chainrule.spec import KINDS
 from chainrule.training import programs
 from chainrule.training import recipe as recipes
+from chainrule.training.metrics import METRICS, Metric
 
 OURS = [kind for kind in KINDS.values() if kind.is_ours]
 RULES = [kind for kind in OURS if issubclass(kind, optim.Optimizer) and kind is not optim.Optimizer]
@@ -67,7 +71,6 @@ OTHERS = {
     "schedule": {"rule": optim.Adam(optim.Cosine(0.1))},
     "moments": {"rule": optim.Adam(0.01, 0.5, 0.6)},
     "decay": {"weight_decay": 0.3},
-    "no decay": {"weight_decay": 0.0},
     "clipping": {"clip_norm": 0.1},
     "ratio": {"model": net(ratio=0.6)},
     "slope": {"model": net(slope=0.7)},
@@ -96,7 +99,8 @@ DIFFERENT = {
     "width": lambda: trainer(net(width=5)),
     "rule": lambda: trainer(rule=optim.Momentum(0.01)),
     "no clipping": lambda: trainer(clip_norm=None),
-    "decay": lambda: trainer(weight_decay=optim.Decoupled(0.01)),
+    "no decay": lambda: trainer(weight_decay=0.0),
+    "a decay of another kind": lambda: trainer(weight_decay=optim.Decoupled(0.01)),
     "roles": lambda: trainer(weight_decay=optim.Coupled(0.01, ("weight", "bias"))),
     "loss": lambda: trainer(loss=nn.MeanSquaredError()),
     "metrics": lambda: trainer(metrics=["mae"]),
@@ -184,6 +188,95 @@ def test_leaves_of_ones_own_are_what_one_asks_for():
     W = model[0].W
     np.testing.assert_array_equal(other.value(W), other.weights()["0.W"])
     assert not np.array_equal(other.value(W), first.weights()["0.W"])
+
+
+def test_no_model_is_changed_through_anothers():
+    """A step is that of the model as it was when its trainer was made."""
+    X, y = rows()
+    expected = everything(trainer(), X, y)
+    recipes._kept.clear()
+    model, loss = net(), nn.Huber(0.5)
+    first = trainer(model, loss=loss)
+    model.layers = (*model.layers[:2], nn.Tanh(), *model.layers[3:])
+    loss.limit = cr.constant(9.0)
+    for t in (first, trainer()):
+        history = t.fit(X, y, epochs=2, batch_size=16)
+        np.testing.assert_array_equal(history["loss"], expected[0])
+
+
+def test_the_same_layers_in_another_order(tmp_path):
+    X, y = rows()
+    one, other = nn.Affine(3, 3), nn.Affine(3, 3)
+    models = [
+        nn.Sequential(a, nn.Tanh(), b, nn.Affine(3, 2)) for a, b in ((one, other), (other, one))
+    ]
+    first, second = map(trainer, models)
+    assert of(first) is of(second)
+    second.fit(X, y, epochs=2)
+    second.save(tmp_path / "model")
+    np.testing.assert_array_equal(cr.load(tmp_path / "model").predict(X), second.predict(X))
+    np.testing.assert_array_equal(second.value(other.W), second.weights()["0.W"])
+
+
+def test_a_leaf_of_somebody_elses_has_no_value_here():
+    first, model = trainer(), net()
+    assert of(trainer(model)) is of(first)
+    with pytest.raises(KeyError):
+        first.value(model[0].W)
+
+
+def test_averages_one_after_the_other():
+    X, y = rows()
+    for seed in range(3):
+        members = [trainer(seed=seed + i) for i in range(2)]
+        for member in members:
+            member.fit(X, y, epochs=1)
+        mean = np.mean([member.predict(X) for member in members], axis=0)
+        np.testing.assert_allclose(averaged(members).predict(X), mean, atol=1e-6)
+
+
+class Within(Metric):
+    name = "within"
+    limit: float
+
+    def rows(self, Y, T, target):
+        return cr.where(cr.greater(self.limit, cr.absolute(Y - T)), 1.0, 0.0).mean(axis=1)
+
+
+def test_metrics_of_somebody_else(monkeypatch):
+    X, y = rows()
+    found = []
+    for limit in (0.5, 2.0):
+        monkeypatch.setitem(METRICS, "within", Within(limit))
+        found.append(trainer(metrics=["within"]).evaluate(X, y)["within"])
+    assert found[0] < found[1]
+
+
+class Fading(nn.Layer):
+    """Reads a number of its own in evaluation too."""
+
+    def setup(self):
+        self.factor = cr.scalar(lambda epoch, epochs: 2.0, name="factor")
+
+    def __call__(self, x, context=nn.EVALUATION):
+        return x * self.factor
+
+
+def test_a_schedule_that_is_not_ours():
+    X, y = rows()
+    t = trainer(nn.Sequential(nn.Affine(3, 2), Fading()))
+    t.fit(X, y, epochs=1)
+    assert np.isfinite(t.predict(X)).all()
+
+
+def test_nothing_of_the_users_is_kept():
+    model, schedule = net(), optim.Cosine(0.1)
+    kept = [weakref.ref(x) for x in (model, schedule)]
+    t = trainer(model, optim.Adam(schedule))
+    t.fit(*rows(), epochs=1)
+    del model, schedule, t
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]
 
 
 def test_initial_values_of_ones_own():

@@ -32,6 +32,7 @@ from chainrule.search.plan import Plan, Task
 from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
 from chainrule.search.trial import Rules
+from chainrule.training.session import Snapshot
 
 SEED = 2
 """With it the leaders are so near to each other that further splits decide."""
@@ -417,8 +418,9 @@ def test_the_final_model_may_be_an_average_of_the_best(tmp_path, reference):
     own = []
     for net in members:
         alone = cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.SGD(0.1))
-        for leaf in net.leaves().values():
-            alone.session.engine.write(leaf, result.trainer.value(leaf))
+        leaves = {f"model.{path}": leaf for path, leaf in net.leaves().items()}
+        values = {path: result.trainer.value(leaf) for path, leaf in leaves.items()}
+        alone.session.restore(Snapshot(values, 0))
         own.append(alone.probabilities(X))
     assert not np.allclose(own[0], own[1], atol=1e-3)
     np.testing.assert_allclose(result.trainer.probabilities(X), np.mean(own, axis=0), atol=1e-6)

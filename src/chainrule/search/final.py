@@ -102,8 +102,9 @@ def averaged(trainers: Sequence[Trainer]) -> Trainer:
         return first
     model = Average([trainer.model for trainer in trainers], first.loss)
     whole = Trainer(**(first.fields() | {"model": model}))
+    path = {leaf: f"model.{path}" for path, leaf in model.leaves().items()}
     leaves = [(t, leaf) for t in trainers for leaf in t.model.leaves().values()]
-    values = {leaf: trainer.value(leaf) for trainer, leaf in leaves}
+    values = {path[leaf]: trainer.value(leaf) for trainer, leaf in leaves}
     whole.session.restore(Snapshot(values, first.session.steps_done))
     assert first.features is not None
     whole.expect_features(first.features)

@@ -106,15 +106,14 @@ def _trained(objective: Objective, job: Job, state: State | None) -> tuple[Found
 
 
 def _state(trainer: Trainer) -> State:
-    leaves = trainer.session.state()
+    snapshot = trainer.session.snapshot()
     return {
-        "values": {name: trainer.value(leaf) for name, leaf in leaves.items()},
-        "steps_done": trainer.session.steps_done,
+        "values": dict(snapshot.values),
+        "steps_done": snapshot.steps_done,
         "history": dict(trainer.history),
     }
 
 
 def _restore(trainer: Trainer, state: State) -> None:
-    values = {leaf: state["values"][name] for name, leaf in trainer.session.state().items()}
-    trainer.session.restore(Snapshot(values, state["steps_done"]))
+    trainer.session.restore(Snapshot(state["values"], state["steps_done"]))
     trainer.history = History(state["history"])

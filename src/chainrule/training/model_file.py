@@ -44,7 +44,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
 
     if trainer.features is None:
         raise InputError("save: there is nothing learned yet; fit first")
-    tensors = {name: trainer.value(leaf) for name, leaf in trainer.session.state().items()}
+    tensors = dict(trainer.session.snapshot().values)
     header = Header(
         format=FORMAT,
         version=__version__,
@@ -91,8 +91,7 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
         trainer.expect_features(header.features)
     except InputError as error:
         raise FileError(f"{path}: damaged: {error}") from None
-    values = {leaf: tensors[name] for name, leaf in leaves.items()}
-    trainer.session.restore(Snapshot(values, header.steps_done))
+    trainer.session.restore(Snapshot(tensors, header.steps_done))
     columns = {
         name: [float("nan") if x is None else x for x in values]
         for name, values in header.history.items()

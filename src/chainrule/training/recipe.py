@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import functools
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..spec import Spec
 from .metrics import Metric
 
 MOST_RECIPES = 128
-"""Recipes that are kept: with the graphs of a step and of an evaluation some 0.1 MB each."""
+"""Recipes that are kept, with graphs of steps and of evaluations: some 0.1 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Recipe:
     decay: Decay
     clip_norm: Positive | None
     metrics: Sequence[Metric]
-    programs: dict[Any, Any] = field(default_factory=dict)
-    """What has been built, by what it is for."""
+    programs: dict[Hashable, Any] = field(default_factory=dict)
+    """What has been built, by what it is for and the form of the data."""
 
     @functools.cached_property
     def leaves(self) -> dict[str, Tensor]:
@@ -75,65 +75,66 @@ class Recipe:
         return 6.0 * self.model.parameter_count
 
 
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """A recipe whose graph serves; its leaf for each of the model's own; and what its leaves for
+    numbers stand for here."""
+
+    recipe: Recipe
+    leaves: Mapping[Tensor, Tensor]
+    given: Mapping[Tensor, Any]
+
+
 _kept: collections.OrderedDict[Hashable, tuple[Recipe, list[Tensor]]] = collections.OrderedDict()
+"""By what they depend on: copies of which nobody knows, so that nobody changes them, and their
+leaves."""
 _lock = threading.Lock()
 
 
-def shared(recipe: Recipe) -> tuple[Recipe, dict[Tensor, Any]]:
-    """The first recipe with the same graph, and what its leaves stand for in this one.
+def shared(recipe: Recipe) -> Shared:
+    """The one recipe for all that have the same graph.
 
-    It is the recipe itself where no other is known, and where a class of somebody else's is in it:
-    who knows what its graph depends on.
+    It is the recipe itself where a class of somebody else's is in it: who knows what its graph
+    depends on.
     """
+    seen: dict[Any, int] = {}
     try:
-        key, held = _form(recipe)
+        key = _form(recipe, seen)
     except _Unknown:
-        return recipe, {}
+        return Shared(recipe, {leaf: leaf for leaf in recipe.leaves.values()}, {})
+    own = [x for x in seen if isinstance(x, Tensor)]
     with _lock:
-        known = key in _kept
-    if not known:
-        _ = recipe.slots, recipe.rule, recipe.largest_norm  # there before others know of it
-    with _lock:
-        first, leaves = _kept.setdefault(key, (recipe, held))
+        if key not in _kept:
+            _kept[key] = _copied(recipe, own)
+        one, its = _kept[key]
         _kept.move_to_end(key)
         while len(_kept) > MOST_RECIPES:
             _kept.popitem(last=False)
-    given = {its: own.attrs["value"] for its, own in zip(leaves, held, strict=True)}
-    names = recipe.optimizer.fields()
-    given |= {getattr(first.rule, name): value for name, value in names.items()}
-    given[first.decay.strength_scalar] = recipe.decay.strength
-    if first.largest_norm is not None:
-        given[first.largest_norm] = recipe.clip_norm
-    return first, given
+    leaves = dict(zip(own, its, strict=True))
+    given = {leaf: x.attrs["value"] for x, leaf in leaves.items() if x.op is scalar_op}
+    for name, value in recipe.optimizer.fields().items():
+        given[getattr(one.rule, name)] = value
+    if one.largest_norm is not None:
+        given[one.largest_norm] = recipe.clip_norm
+    return Shared(one, leaves, given)
 
 
 class _Unknown(Exception):
     """A graph may depend on something that cannot be compared."""
 
 
-def _form(recipe: Recipe) -> tuple[Hashable, list[Tensor]]:
-    """What the graph depends on; and leaves for numbers that layers and loss are given, in the
-    same order for all recipes of the same form."""
-    seen: dict[Any, int] = {}
-    rule, decay = recipe.optimizer, recipe.decay
-    if not (rule.is_ours and decay.is_ours):
+def _form(recipe: Recipe, seen: dict[Any, int]) -> Hashable:
+    """What the graph depends on."""
+    if not recipe.optimizer.is_ours:
         raise _Unknown
-    key = (
-        _part(recipe.model, seen),
-        _part(recipe.loss, seen),
-        type(rule),
-        type(decay),
-        decay.roles,
-        recipe.clip_norm is None,
-        tuple(map(type, recipe.metrics)),
-    )
-    return key, [x for x in seen if isinstance(x, Tensor) and x.op is scalar_op]
+    parts = (recipe.model, recipe.loss, recipe.decay, *recipe.metrics)
+    return recipe.optimizer.kind, recipe.clip_norm is None, *[_part(x, seen) for x in parts]
 
 
 def _part(value: Any, seen: dict[Any, int]) -> Hashable:
     """A part of a recipe. What was met before is a reference: a layer may be in it twice.
 
-    A field for which a leaf of its name is held counts as 0 or not: a term may be left out.
+    Of a number for which there is a leaf only whether it is 0 counts: a term may be left out.
     """
     match value:
         case Spec() | Tensor() if value in seen:
@@ -142,10 +143,10 @@ def _part(value: Any, seen: dict[Any, int]) -> Hashable:
             if not value.is_ours:
                 raise _Unknown
             seen[value] = len(seen)
-            held = vars(value)
-            given = {x.name for x in held.values() if isinstance(x, Tensor) and x.op is scalar_op}
+            given = _with_leaves(value)
             fields = [
-                (name, bool(x) if name in given else _part(x, seen)) for name, x in held.items()
+                (name, bool(x) if name in given else _part(x, seen))
+                for name, x in vars(value).items()
             ]
             return type(value), *fields
         case Tensor():
@@ -158,3 +159,47 @@ def _part(value: Any, seen: dict[Any, int]) -> Hashable:
         case None | bool() | int() | float() | str():
             return type(value), value
     raise _Unknown
+
+
+def _with_leaves(spec: Spec) -> set[str]:
+    """The fields for which a spec has a leaf: each has the name of its field, but for that of a
+    decay, which is called what people know it by."""
+    leaves = [x for x in vars(spec).values() if isinstance(x, Tensor) and x.op is scalar_op]
+    return {"strength" if isinstance(spec, Decay) else x.name for x in leaves}
+
+
+def _copied(recipe: Recipe, own: Sequence[Tensor]) -> tuple[Recipe, list[Tensor]]:
+    """The same with leaves of its own, and without anybody's values and schedules."""
+    copies: dict[Any, Any] = {}
+    model, loss, decay, *metrics = (
+        _copy(x, copies) for x in (recipe.model, recipe.loss, recipe.decay, *recipe.metrics)
+    )
+    rule = object.__new__(type(recipe.optimizer))
+    vars(rule).update(dict.fromkeys(recipe.optimizer.fields(), 0.0))
+    clip_norm = None if recipe.clip_norm is None else 1.0
+    one = Recipe(model, loss, rule, decay, clip_norm, metrics)
+    _ = one.slots, one.rule, one.largest_norm  # leaves are there before threads look for them
+    return one, [copies[x] for x in own]
+
+
+def _copy(value: Any, copies: dict[Any, Any]) -> Any:
+    match value:
+        case Spec() | Tensor() if value in copies:
+            return copies[value]
+        case Spec():
+            copies[value] = copy = object.__new__(type(value))
+            given = _with_leaves(value)
+            vars(copy).update(
+                (name, bool(x) if name in given else _copy(x, copies))
+                for name, x in vars(value).items()
+            )
+            return copy
+        case Tensor():
+            attrs = dict(value.attrs) | dict.fromkeys(
+                ("initial", "value") & value.attrs.keys(), 0.0
+            )
+            copies[value] = Tensor(value.op, (), attrs, value.shape, value.dtype)
+            return copies[value]
+        case list() | tuple():
+            return type(value)(_copy(item, copies) for item in value)
+    return value

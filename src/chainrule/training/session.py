@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,9 @@ class Chunk:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """State at the end of a step."""
+    """State at the end of a step, by name: see `Session.state`."""
 
-    values: dict[Tensor, Array]
+    values: Mapping[str, Array]
     steps_done: int
 
 
@@ -81,41 +81,40 @@ class Session:
     """Holds the state in an engine's memory, and runs the recipe's programs over data."""
 
     def __init__(self, recipe: Recipe, engine: Engine, seed: int) -> None:
-        self.engine, self.seed = engine, seed
-        self.recipe, self._given = shared(recipe)
-        self.steps_done = 0
+        self.engine, self.seed, self.steps_done = engine, seed, 0
+        found = shared(recipe)
+        self.recipe, self._leaf_of, self._given = found.recipe, found.leaves, found.given
         self._paces: dict[tuple[str, int], Pace] = {}
         self._last_programs: dict[str, Program] = {}
         self._predictions: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._last: Snapshot | None = None
         self._leaves = {f"model.{path}": leaf for path, leaf in self.recipe.leaves.items()}
         self._leaves |= {f"optimizer.{slot.name}": slot for slot in self.recipe.slot_leaves}
-        pairs = zip(recipe.leaves.values(), self.recipe.leaves.values(), strict=True)
-        self._shared = dict(pairs)
         for leaf, value in drawn_values(recipe.model, seed):
-            engine.write(self._shared[leaf], value)
+            engine.write(self._leaf_of[leaf], value)
         for slot in self.recipe.slot_leaves:
             engine.write(slot, slot.attrs["initial"])
 
     def value(self, leaf: Tensor) -> Array:
-        """The present value of a leaf of the model, or of the optimizer."""
-        return self.engine.read(self._shared.get(leaf, leaf))
+        """The present value of a leaf of the model that the session was made for."""
+        return self.engine.read(self._leaf_of[leaf])
 
     def state(self) -> dict[str, Tensor]:
-        """All state leaves by name: the model's, then the optimizer's slots."""
+        """The leaves of all state by name, as the engine has them: the model's, then the
+        optimizer's slots."""
         return self._leaves
 
     def snapshot(self) -> Snapshot:
         """A copy of the state, to come back to; the last one where no step was made since."""
         if self._last is None or self._last.steps_done != self.steps_done:
-            values = {leaf: self.engine.read(leaf) for leaf in self._leaves.values()}
+            values = {name: self.engine.read(leaf) for name, leaf in self._leaves.items()}
             self._last = Snapshot(values, self.steps_done)
         return self._last
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over the state of a snapshot, of this session or of another."""
-        for leaf, value in snapshot.values.items():
-            self.engine.write(leaf, value)
+        for name, value in snapshot.values.items():
+            self.engine.write(self._leaves[name], value)
         self.steps_done, self._last = snapshot.steps_done, None
 
     def slowest_step(self, batch_size: int) -> float:
@@ -213,7 +212,7 @@ class Session:
         """What comes out for all rows, some at a time: so Ctrl-C is answered soon."""
         pace, start = self._pace(kind, ROWS_AT_ONCE), 0
         order = np.arange(Feed(data, ROWS_AT_ONCE).rows)
-        scalars = {leaf: self._number(leaf) for leaf in program.scalars}
+        scalars = {leaf: self._given[leaf] for leaf in program.scalars if leaf in self._given}
         while start < len(order) or start == 0:
             count = max(1, _at_once(pace, len(order) - start, ROWS_AT_ONCE))
             rows = order[start : start + count * ROWS_AT_ONCE]
@@ -236,10 +235,6 @@ class Session:
         """The program of a kind that was needed last, to be looked at."""
         return self._last_programs.get(kind)
 
-    def _number(self, leaf: Tensor) -> Any:
-        """What a scalar leaf stands for in this session: a number, or a schedule."""
-        return self._given.get(leaf, leaf.attrs["value"])
-
     def _scalars(
         self, given: programs.Inputs, program: Program, clock: Clock, steps: Array, in_epoch: int
     ) -> dict[Tensor, Any]:
@@ -253,7 +248,7 @@ class Session:
         times = (clock.epoch + steps // in_epoch + steps % in_epoch / in_epoch).tolist()
         for leaf in program.scalars:
             if leaf not in scalars:
-                value = self._number(leaf)
+                value = self._given.get(leaf, leaf.attrs["value"])
                 if callable(value):
                     value = scheduled(leaf.name, value, times, clock.epochs)
                 scalars[leaf] = value

@@ -73,6 +73,7 @@ class Match:
 
 _kept: collections.OrderedDict[Hashable, CompiledProgram] = collections.OrderedDict()
 _matches: weakref.WeakKeyDictionary[Program, Match] = weakref.WeakKeyDictionary()
+"""Of programs that trainers share."""
 _lock = threading.Lock()
 
 
@@ -98,7 +99,9 @@ def _find_match(program: Program) -> Match:
         with _lock:
             _kept[here.key] = found
             while len(_kept) > MOST_PROGRAMS:
-                _kept.popitem(last=False)
+                _, forgotten = _kept.popitem(last=False)
+                for other in [p for p, match in _matches.items() if match.compiled is forgotten]:
+                    del _matches[other]
     pairs = zip(found.order, program.order, strict=True)
     leaves = {its: own for its, own in pairs if not its.inputs}
     return Match(found, leaves, tuple(zip(found.widths, here.widths, strict=True)))

@@ -32,7 +32,7 @@ from .memory import CACHE_LINE
 from .native import Host
 
 DEPTH = 1024
-"""How many k at one go: then 132 rows of a and a panel of b stay in a core's cache of a megabyte.
+"""How many k at one go: then 128 rows of a and a panel of b stay in a core's cache of a megabyte.
 All at one go, 128 × 4,096 × 4,096 takes 5 % longer."""
 
 ROWS_AHEAD = 12
@@ -139,12 +139,13 @@ class _ProductCode:
                 self._panel(start, stop, whole, widths)
 
     def _panel(self, start: Any, stop: Any, column: Any, widths: Sequence[int]) -> None:
-        """Rows for some columns, a tile at a time, and those that are left by two: 50 rows take 8
-        tiles and a third of one. Where rows are too few it computes the last one again."""
+        """Rows for some columns, a tile at a time, and those that are left by two: of tiles of 6,
+        50 rows take 8 and a third. Where a row is missing the last one is computed again: in a
+        pair, and in a tile that is one short."""
         b, tile = self.b, self.tile_rows
         left = b.srem(b.sub(stop, start), integer(tile))
-        one_more = b.icmp_signed("==", left, integer(tile - 1))
-        whole = b.select(one_more, stop, b.sub(stop, left))
+        one_short = b.icmp_signed("==", left, integer(tile - 1))
+        whole = b.select(one_short, stop, b.sub(stop, left))
         for first, end, height in (start, whole, tile), (whole, stop, 2):
             with loop(b, first, end, height) as row:
                 last = b.sub(end, integer(1))

@@ -24,8 +24,8 @@ CACHE = 256 * 1024
 """Bytes of a chain's buffers that a thread works on before it goes on to other rows: a half or a
 quarter of a core's own cache on most processors."""
 
-FEWEST_ROWS = 132
-"""Rows at a time all the same: a product reads all of b again for each of them. With 132 a thread
+FEWEST_ROWS = 128
+"""Rows at a time all the same: a product reads all of b again for each of them. With 128 a thread
 has its half of a batch of 256 at one go; with 96 784-1024-1024-10 takes 5 % longer."""
 
 ALL = 2**62
