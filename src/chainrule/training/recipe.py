@@ -70,6 +70,12 @@ class Recipe:
         return [slot for slots in self.slots.values() for slot in slots]
 
     @functools.cached_property
+    def state(self) -> dict[str, Tensor]:
+        """All state leaves by name: the model's, then the optimizer's slots."""
+        slots = {f"optimizer.{slot.name}": slot for slot in self.slot_leaves}
+        return {f"model.{path}": leaf for path, leaf in self.leaves.items()} | slots
+
+    @functools.cached_property
     def work_a_row(self) -> float:
         """About how many operations a training step makes for a row."""
         return 6.0 * self.model.parameter_count
@@ -178,7 +184,7 @@ def _copied(recipe: Recipe, own: Sequence[Tensor]) -> tuple[Recipe, list[Tensor]
     vars(rule).update(dict.fromkeys(recipe.optimizer.fields(), 0.0))
     clip_norm = None if recipe.clip_norm is None else 1.0
     one = Recipe(model, loss, rule, decay, clip_norm, metrics)
-    _ = one.slots, one.rule, one.largest_norm  # leaves are there before threads look for them
+    _ = one.state, one.rule, one.largest_norm  # leaves are there before threads look for them
     return one, [copies[x] for x in own]
 
 

@@ -88,8 +88,6 @@ class Session:
         self._last_programs: dict[str, Program] = {}
         self._predictions: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._last: Snapshot | None = None
-        self._leaves = {f"model.{path}": leaf for path, leaf in self.recipe.leaves.items()}
-        self._leaves |= {f"optimizer.{slot.name}": slot for slot in self.recipe.slot_leaves}
         for leaf, value in drawn_values(recipe.model, seed):
             engine.write(self._leaf_of[leaf], value)
         for slot in self.recipe.slot_leaves:
@@ -102,19 +100,19 @@ class Session:
     def state(self) -> dict[str, Tensor]:
         """The leaves of all state by name, as the engine has them: the model's, then the
         optimizer's slots."""
-        return self._leaves
+        return self.recipe.state
 
     def snapshot(self) -> Snapshot:
         """A copy of the state, to come back to; the last one where no step was made since."""
         if self._last is None or self._last.steps_done != self.steps_done:
-            values = {name: self.engine.read(leaf) for name, leaf in self._leaves.items()}
+            values = {name: self.engine.read(leaf) for name, leaf in self.state().items()}
             self._last = Snapshot(values, self.steps_done)
         return self._last
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over the state of a snapshot, of this session or of another."""
         for name, value in snapshot.values.items():
-            self.engine.write(self._leaves[name], value)
+            self.engine.write(self.recipe.state[name], value)
         self.steps_done, self._last = snapshot.steps_done, None
 
     def slowest_step(self, batch_size: int) -> float:

@@ -10,7 +10,7 @@ from ..program import Feed, Outputs, Program
 from .assemble import address
 from .compiled_program import Match
 from .crew import Crew
-from .memory import Lengths, Memory, allocate
+from .memory import Lengths, Memory, allocate, start_of
 from .request import Request, entries, fresh_meeting
 from .sized_program import sized_program
 from .thread_memory import ThreadMemory
@@ -35,7 +35,7 @@ class NativeProgram:
         self.arrays = self._buffers()  # by slot
         self.slots = np.zeros(len(self.compiled.buffers), np.int64)
         for slot, array in self.arrays.items():
-            self.slots[slot] = array.ctypes.data
+            self.slots[slot] = start_of(array)
         self.numbers = self.sized.numbers.copy()
         places = self.numbers.ctypes.data + self.numbers.itemsize * self.sized.first
         self.calls = np.column_stack([self.sized.functions, places])
@@ -109,7 +109,7 @@ class NativeProgram:
             array = memory.arrays[leaf]
             if self.arrays.get(slot) is not array:
                 self.arrays[slot] = array
-                self.slots[slot] = array.ctypes.data
+                self.slots[slot] = start_of(array)
         for old, new in self.compiled.aliases:
             self.arrays[new], self.slots[new] = self.arrays[old], self.slots[old]
         if memory.changes != self.seen:

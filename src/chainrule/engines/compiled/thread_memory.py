@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .memory import allocate_in_turn
+from .memory import allocate_in_turn, start_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ThreadMemory:
         sizes = [{w.place: w.size for w in windows} for windows in chains]
         self._arrays = allocate_in_turn([list(by_place.values()) for by_place in sizes])
         rows = [
-            (w.slot, arrays[w.place].ctypes.data, 4 * w.stride)
+            (w.slot, start_of(arrays[w.place]), 4 * w.stride)
             for windows, arrays in zip(chains, self._arrays, strict=True)
             for w in windows
         ]
