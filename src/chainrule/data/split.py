@@ -46,7 +46,11 @@ def hold_out(rows: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 def _of_each_class(
     number: Array, counts: Array, kept: int, held: int, random: np.random.RandomState
 ) -> tuple[Array, Array]:
-    """The rows of both parts, by each row's class."""
+    """The rows of both parts, by each row's class.
+
+    What remains is shared out too, and the rows are shuffled at the end: scikit-learn draws so, and
+    where the shares of what remains are not whole by rounding, they take draws.
+    """
     rows = np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1])
     first = _shares(counts, kept, random)
     second = _shares(counts - first, held, random)

@@ -106,10 +106,9 @@ def _trained(objective: Objective, job: Job, state: State | None) -> tuple[Found
 
 
 def _state(trainer: Trainer) -> State:
-    snapshot = trainer.session.snapshot()
     return {
-        "values": dict(snapshot.values),
-        "steps_done": snapshot.steps_done,
+        "values": trainer.session.values(),
+        "steps_done": trainer.session.steps_done,
         "history": dict(trainer.history),
     }
 

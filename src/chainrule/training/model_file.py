@@ -44,7 +44,7 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
 
     if trainer.features is None:
         raise InputError("save: there is nothing learned yet; fit first")
-    tensors = dict(trainer.session.snapshot().values)
+    tensors = trainer.session.values()
     header = Header(
         format=FORMAT,
         version=__version__,

@@ -7,9 +7,10 @@ step is given when it runs. Such recipes have one graph, built for the first of 
 from __future__ import annotations
 
 import collections
+import copy
 import functools
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +112,7 @@ def shared(recipe: Recipe) -> Shared:
     own = [x for x in seen if isinstance(x, Tensor)]
     with _lock:
         if key not in _kept:
-            _kept[key] = _copied(recipe, own)
+            _kept[key] = _copied(recipe, seen)
         one, its = _kept[key]
         _kept.move_to_end(key)
         while len(_kept) > MOST_RECIPES:
@@ -174,38 +175,19 @@ def _with_leaves(spec: Spec) -> set[str]:
     return {"strength" if isinstance(spec, Decay) else x.name for x in leaves}
 
 
-def _copied(recipe: Recipe, own: Sequence[Tensor]) -> tuple[Recipe, list[Tensor]]:
+def _copied(recipe: Recipe, seen: Collection[Any]) -> tuple[Recipe, list[Tensor]]:
     """The same with leaves of its own, and without anybody's values and schedules."""
-    copies: dict[Any, Any] = {}
-    model, loss, decay, *metrics = (
-        _copy(x, copies) for x in (recipe.model, recipe.loss, recipe.decay, *recipe.metrics)
-    )
-    rule = object.__new__(type(recipe.optimizer))
-    vars(rule).update(dict.fromkeys(recipe.optimizer.fields(), 0.0))
-    clip_norm = None if recipe.clip_norm is None else 1.0
-    one = Recipe(model, loss, rule, decay, clip_norm, metrics)
+    leaves = {id(x): _leaf(x) for x in seen if isinstance(x, Tensor)}
+    specs = [x for x in seen if isinstance(x, Spec)]
+    given = [getattr(spec, name) for spec in specs for name in _with_leaves(spec)]
+    given += recipe.optimizer.fields().values()
+    memo: dict[int, Any] = leaves | {id(x): True for x in given if callable(x)}
+    parts = (recipe.model, recipe.loss, recipe.optimizer, recipe.decay)
+    one = Recipe(*copy.deepcopy((*parts, recipe.clip_norm, recipe.metrics), memo))
     _ = one.state, one.rule, one.largest_norm  # leaves are there before threads look for them
-    return one, [copies[x] for x in own]
+    return one, [*leaves.values()]
 
 
-def _copy(value: Any, copies: dict[Any, Any]) -> Any:
-    match value:
-        case Spec() | Tensor() if value in copies:
-            return copies[value]
-        case Spec():
-            copies[value] = copy = object.__new__(type(value))
-            given = _with_leaves(value)
-            vars(copy).update(
-                (name, bool(x) if name in given else _copy(x, copies))
-                for name, x in vars(value).items()
-            )
-            return copy
-        case Tensor():
-            attrs = dict(value.attrs) | dict.fromkeys(
-                ("initial", "value") & value.attrs.keys(), 0.0
-            )
-            copies[value] = Tensor(value.op, (), attrs, value.shape, value.dtype)
-            return copies[value]
-        case list() | tuple():
-            return type(value)(_copy(item, copies) for item in value)
-    return value
+def _leaf(own: Tensor) -> Tensor:
+    values = dict.fromkeys(("initial", "value") & own.attrs.keys(), 0.0)
+    return Tensor(own.op, (), dict(own.attrs) | values, own.shape, own.dtype)

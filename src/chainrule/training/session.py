@@ -102,17 +102,20 @@ class Session:
         optimizer's slots."""
         return self.recipe.state
 
+    def values(self) -> dict[str, Array]:
+        """A copy of all state by name."""
+        return {name: self.engine.read(leaf) for name, leaf in self.state().items()}
+
     def snapshot(self) -> Snapshot:
         """A copy of the state, to come back to; the last one where no step was made since."""
         if self._last is None or self._last.steps_done != self.steps_done:
-            values = {name: self.engine.read(leaf) for name, leaf in self.state().items()}
-            self._last = Snapshot(values, self.steps_done)
+            self._last = Snapshot(self.values(), self.steps_done)
         return self._last
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over the state of a snapshot, of this session or of another."""
         for name, value in snapshot.values.items():
-            self.engine.write(self.recipe.state[name], value)
+            self.engine.write(self.state()[name], value)
         self.steps_done, self._last = snapshot.steps_done, None
 
     def slowest_step(self, batch_size: int) -> float:

@@ -26,9 +26,9 @@ class Request:
     again."""
 
     def __init__(self, like: Request | None = None) -> None:
-        self._fields: Array = np.zeros(len(FIELDS), np.int64)
-        if like is not None:
-            self._fields[:] = like._fields
+        self._fields: Array = (
+            np.zeros(len(FIELDS), np.int64) if like is None else like._fields.copy()
+        )
         self._held: dict[str, Array] = {} if like is None else dict(like._held)
         self.unlocked_seconds = 0.0
         """Of a processor, in machine code without Python's lock."""
