@@ -30,7 +30,9 @@ from chainrule.engines.compiled import (
     native,
     native_program,
     product_code,
+    reading,
     sized_program,
+    skipping_code,
     thread_memory,
     verify,
 )
@@ -305,7 +307,7 @@ def test_long_rows_are_read_where_they_lie(monkeypatch, threads):
     turns.append(unaligned.reshape(40, 300))
     found = []
     for long_row in (1024, 10**9):
-        monkeypatch.setattr(native_program, "LONG_ROW", long_row)
+        monkeypatch.setattr(reading, "LONG_ROW", long_row)
         engine = CompiledEngine(threads)
         engine.write(W, np.full((300, 5), 0.01))
         for data in turns:
@@ -342,7 +344,7 @@ def test_products_of_rows_with_rows():
 
 
 def test_a_column_of_data_that_is_read_as_a_line_is_gathered(monkeypatch):
-    monkeypatch.setattr(native_program, "LONG_ROW", 0)
+    monkeypatch.setattr(reading, "LONG_ROW", 0)
     z, M = cr.batch(1), cr.batch(4, name="m")
     y = (ops.expand_dims(ops.squeeze(z, axes=(1,)), axes=(0,)) @ M).sum()
     random = np.random.default_rng(0)
@@ -359,7 +361,7 @@ def test_a_run_that_was_interrupted_before_it_began_reads_the_data_anew():
     data = [np.full((4, 300), value, np.float32) for value in (1.0, 2.0)]
     engine.run(program, Feed({x: data[0]}, 4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native_program, "address", interrupted)
+        patch.setattr(native_program, "addresses", interrupted)
         with pytest.raises(KeyboardInterrupt):
             engine.run(program, Feed({x: data[1]}, 4))
     assert (engine.run(program, Feed({x: data[1]}, 4))["y"] == 600.0).all()
@@ -387,8 +389,71 @@ def test_data_is_scaled_after_the_product():
         assert_same(both({"y": y}, data, updates, state))
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("columns", [32, 33, 47, 300])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_zeros_are_left_out_of_products_and_change_no_bit(monkeypatch, threads, columns, dtype):
+    """In rows of a batch, some of which are all zeros, and for columns side by side."""
+    random = np.random.default_rng(columns)
+    x, W = cr.batch(columns), cr.parameter(np.zeros((columns, 5 * LANES)))
+    y = cr.tanh(x @ W)
+    program = Program({"y": y}, {W: W - 0.01 * (x.T @ y)})
+    weights = random.normal(size=W.shape) * 0.1
+    data = random.integers(1, 9, (61, columns)) * (random.random((61, columns)) < 0.1)
+    data[::7], data[:, : columns // 3] = 0, 0
+    order = random.permutation(len(data))
+    found = []
+    for most, long_row, depth in ((-1.0, 10**9, 1024), (0.6, 10**9, 1024), (0.6, 0, 8)):
+        monkeypatch.setattr(reading, "MOST_TERMS", most)
+        monkeypatch.setattr(reading, "LONG_ROW", long_row)
+        monkeypatch.setattr(skipping_code, "DEPTH", depth)
+        monkeypatch.setattr(product_code, "DEPTH", depth)
+        assemble._support.cache_clear()
+        for batch_size in (1, 8, 23, 61):
+            engine = CompiledEngine(threads)
+            engine.write(W, weights)
+            outputs = engine.run(program, Feed({x: data.astype(dtype)}, batch_size, order))
+            (native,) = engine._programs.values()
+            assert (address("skipping product") in native.calls[:, 0]) == (most > 0)
+            found.append([outputs["y"], engine.read(W)])
+    assemble._support.cache_clear()
+    for i, others in enumerate(found):
+        assert all(map(np.array_equal, others, found[i % 4]))
+
+
+def test_which_zeros_are_many():
+    """Where most are left out of tiles; what is looked at are rows from all over the data."""
+    random = np.random.default_rng(0)
+    pixels = np.zeros((500, 64), np.float32)
+    pixels[:, 20:40] = 1.0
+    one_of_ten = np.eye(10, dtype=np.uint8)[random.integers(0, 10, (500, 8))].reshape(500, 80)
+    for many, data in (
+        (True, pixels),
+        (True, one_of_ten),
+        (True, pixels[:1]),
+        (False, pixels[:0]),
+        (False, pixels + 1.0),
+        (False, pixels[:, :31]),
+        (False, pixels[:, 0]),
+        (False, (random.random((500, 64)) < 0.5).astype(np.float32)),
+    ):
+        assert reading.reading(data, True, False).marked == many
+
+
+def test_infinite_weights_of_zeros_are_left_out_like_any_others():
+    """The one number that differs from the reference's, which says NaN."""
+    x, W = cr.batch(64), cr.parameter(np.zeros((64, 3)))
+    data = np.zeros((9, 64), np.float32)
+    data[:, 5] = 2.0
+    weights = np.full((64, 3), np.inf)
+    weights[5] = 1.5
+    engine = CompiledEngine(1)
+    engine.write(W, weights)
+    assert (engine.run(Program({"y": x @ W}, {}), Feed({x: data}, 4))["y"] == 3.0).all()
+
+
 def test_rows_that_others_read_too_are_gathered(monkeypatch):
-    monkeypatch.setattr(native_program, "LONG_ROW", 0)
+    monkeypatch.setattr(reading, "LONG_ROW", 0)
     x, data = cr.batch(3), np.arange(12, dtype=np.float32).reshape(4, 3)
     A = np.arange(6.0).reshape(3, 2)
     for outputs in (
@@ -676,18 +741,21 @@ def spoilt(module):
 
 
 @settings(max_examples=60, deadline=None)
-@given(graphs(), st.integers(1, 30), st.integers(0, 2**16), st.booleans(), st.booleans())
-def test_random_graphs(graph, n, seed, one_by_one, in_place):
+@given(graphs(), st.integers(1, 30), st.integers(0, 2**16), *[st.booleans()] * 3)
+def test_random_graphs(graph, n, seed, one_by_one, in_place, marked):
     """Three threads, each with a few rows at a time, so that all that could be early is."""
     outputs, updates, x = graph
     random = np.random.default_rng(seed)
     state = {leaf: random.normal(size=leaf.shape) * 0.5 for leaf in updates}
     data = {x: random.normal(size=(n, x.shape[1])).astype(np.float32)}
+    data[x] *= random.random(data[x].shape) < 0.5
     batch_size = 1 if one_by_one else max(1, n // 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sized_program, "CACHE", 1)
         patch.setattr(sized_program, "FEWEST_ROWS", 1)
-        patch.setattr(native_program, "LONG_ROW", 0 if in_place else 1024)
+        patch.setattr(reading, "LONG_ROW", 0 if in_place else 1024)
+        patch.setattr(reading, "FEWEST_COLUMNS", 2)
+        patch.setattr(reading, "MOST_TERMS", 1.0 if marked else -1.0)
         for module in (native_program, thread_memory):
             patch.setattr(module, *spoilt(module))
         sized_program.sized_program.cache_clear()
@@ -743,10 +811,15 @@ def guarded(before):
 @pytest.mark.parametrize("batch_size", [1, 10, 11, 12, 13, 25])
 @pytest.mark.parametrize("rows_at_once", [1, 96])
 @pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("marked", [False, True])
 def test_no_kernel_touches_what_is_not_its_own(
-    monkeypatch, before, width, batch_size, rows_at_once, in_place
+    monkeypatch, before, width, batch_size, rows_at_once, in_place, marked
 ):
     area = guarded(before)
+
+    def empty_marks(rows, columns):
+        marks = reading.empty_marks(rows, columns)
+        return area(marks.size // 4).view(np.uint8).reshape(marks.shape)
 
     def gatherable(data, dtype):
         if dtype != "float":
@@ -756,8 +829,11 @@ def test_no_kernel_touches_what_is_not_its_own(
         return held
 
     for module, name, patch in (
-        ("native_program", "_gatherable", gatherable),
-        ("native_program", "LONG_ROW", 0 if in_place else 1024),
+        ("native_program", "gatherable", gatherable),
+        ("native_program", "empty_marks", empty_marks),
+        ("reading", "LONG_ROW", 0 if in_place else 1024),
+        ("reading", "FEWEST_COLUMNS", 2),
+        ("reading", "MOST_TERMS", 1.0 if marked else -1.0),
         ("engine", "allocate", lambda sizes: [area(size) for size in sizes]),
         ("native_program", "allocate", lambda sizes: [area(size) for size in sizes]),
         ("thread_memory", "allocate_in_turn", lambda groups: [list(map(area, g)) for g in groups]),
@@ -778,6 +854,7 @@ def test_no_kernel_touches_what_is_not_its_own(
         return cr.Trainer(net, nn.SoftmaxCrossEntropy(), optim.Adam(), engine="compiled")
 
     X, y = rows(27, width, columns=2)
+    X[:, ::3] = 0.0
     make("compiled").fit(X, y, epochs=1, batch_size=batch_size)
     sized_program.sized_program.cache_clear()
 
@@ -937,6 +1014,9 @@ t.test_optimizers_with_all_there_is_around_them(t.optim.Adam)
 t.test_embeddings(20, 10)
 t.test_embeddings(20, 1)
 t.test_random_numbers_are_the_same_bits()
+for dtype in ("float32", "uint8"):
+    with t.pytest.MonkeyPatch.context() as patch:
+        t.test_zeros_are_left_out_of_products_and_change_no_bit(patch, 3, 47, dtype)
 """
 
 

@@ -16,16 +16,20 @@ from llvmlite import ir
 
 from .call import Number
 from .driver_code import write_driver, write_nothing
-from .gather_code import SOURCES, gather_numbers, write_gather
+from .gather_code import MARKED, SOURCES, gather_numbers, write_gather
 from .kernels import Gather, Kernel, Loop, Product
 from .loop_code import write_loop
 from .loop_form import form, numbers_of, places
 from .native import Code, host
 from .product_code import product_numbers, write_product
 from .random_code import write_shuffle
+from .skipping_code import write_skipping_product
 from .turn_code import turn_numbers, write_turn
 
 NAME = "function"
+
+ALWAYS = ("driver", "nothing", "shuffle", *SOURCES)
+"""What every program needs beside its kernels; the rest is compiled where it is asked for."""
 
 _addresses: dict[str, int] = {}  # by text
 _codes: list[Code] = []  # what the addresses point into
@@ -39,14 +43,20 @@ def assemble(kernels: Sequence[Kernel]) -> list[tuple[int, list[Number]]]:
     The code of a gather depends on the type of the data, which a program does not know: `address`.
     """
     written = [_written(kernel) for kernel in kernels]
-    addresses = _compiled([*_support().values(), *(text for text, _ in written)])
-    return [(addresses[text], numbers) for text, numbers in written]
+    found = _compiled([*map(_support, ALWAYS), *(text for text, _ in written)])
+    return [(found[text], numbers) for text, numbers in written]
 
 
 def address(name: str) -> int:
-    """The address of what every program needs: the driver, the gathering of a type of data, …"""
-    text = _support()[name]
-    return _compiled([text])[text]
+    """The address of what does not depend on a program: the driver, the order of rows, …"""
+    return addresses([name])[0]
+
+
+def addresses(names: Sequence[str]) -> list[int]:
+    """The addresses of several, of which those that are new are compiled at one go."""
+    texts = [_support(name) for name in names]
+    found = _compiled(texts)
+    return [found[text] for text in texts]
 
 
 def _written(kernel: Kernel) -> tuple[str, list[Number]]:
@@ -56,7 +66,7 @@ def _written(kernel: Kernel) -> tuple[str, list[Number]]:
         text, numbers = _product()
         return text, product_numbers(numbers, kernel)
     if isinstance(kernel, Gather):
-        return _support()["float32"], gather_numbers(kernel)
+        return _support("float32"), gather_numbers(kernel)
     text, numbers = _turn()
     return text, turn_numbers(numbers, kernel)
 
@@ -81,20 +91,22 @@ def _turn() -> tuple[str, list[Number]]:
     return _text(functools.partial(write_turn, lanes=host().lanes))
 
 
-@functools.cache
-def _support() -> dict[str, str]:
-    """What every program needs beside its kernels."""
-    gathers = {
-        source: functools.partial(write_gather, source=source, lanes=host().lanes)
-        for source in SOURCES
-    }
-    writers: dict[str, Callable[[ir.Module, str], Any]] = {
+def _writers() -> dict[str, Callable[[ir.Module, str], Any]]:
+    gather = functools.partial(write_gather, lanes=host().lanes)
+    return {
         "driver": write_driver,
         "nothing": write_nothing,
         "shuffle": write_shuffle,
-        **gathers,
+        "skipping product": functools.partial(write_skipping_product, host=host()),
+        **{x: functools.partial(gather, source=x) for x in SOURCES},
+        **{f"{x}, marked": functools.partial(gather, source=x, marks=True) for x in MARKED},
+        "marks alone": functools.partial(gather, source="float32", copies=False, marks=True),
     }
-    return {name: _text(write)[0] for name, write in writers.items()}
+
+
+@functools.cache
+def _support(name: str) -> str:
+    return _text(_writers()[name])[0]
 
 
 Numbers = TypeVar("Numbers")

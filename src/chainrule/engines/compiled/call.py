@@ -25,6 +25,10 @@ many rows are left in the epoch; and where 0, 1, 2, … stand."""
 Number = tuple[str, Any]
 """What a kernel's own number says, and of what: a length, a slot, a stride, a place in a table."""
 
+OF_DATA = ("row length", "ordered", "marks", "marks stride")
+"""Kinds of numbers that depend on the data: how far apart rows lie, and whether among others in the
+order of the batch; where the marks of a batch are, and how many bytes eight rows have."""
+
 Value = Any
 
 

@@ -18,7 +18,7 @@ from ...graph.shape import Dim, Free, N
 from ...graph.tensor import Tensor, constant_op
 from ..program import Program
 from .assemble import assemble
-from .kernels import Gather
+from .kernels import Gather, Product
 from .passes import Stages, compile_passes
 from .schedule import is_small, written
 from .tables import Tables
@@ -55,6 +55,17 @@ class CompiledProgram:
             for number, kernel in enumerate(self.kernels)
             if isinstance(kernel, Gather)
         ]
+        self.products = {
+            kernel.into.slot: [
+                number
+                for number, product in enumerate(self.kernels)
+                if isinstance(product, Product)
+                and product.a.slot == kernel.into.slot
+                and not product.in_grains
+            ]
+            for _, kernel, _ in self.gathers
+        }
+        """Those of the rows of the batch, by slot, that may leave out zeros."""
         pairs = {x: (leaves[x].slot, new.slot) for x, new in lowered.updates.items()}
         self.aliases = [pairs[x] for x in stages.in_place]
         self.swaps = [pair for x, pair in pairs.items() if x not in stages.in_place]

@@ -5,19 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import shape as shapes
-from ...graph.tensor import Array, DType
+from ...graph.tensor import Array
 from ..program import Feed, Outputs, Program
-from .assemble import address
+from .assemble import addresses
 from .compiled_program import Match
 from .crew import Crew
+from .kernels import Buffer
 from .memory import Lengths, Memory, allocate, start_of
+from .reading import empty_marks, gatherable, reading
 from .request import Request, entries, fresh_meeting
 from .sized_program import sized_program
 from .thread_memory import ThreadMemory
-
-LONG_ROW = 1024
-"""Bytes of a row that products read in its place: the processor looks ahead along such rows, while
-many short ones are asked for in time by a gather alone."""
 
 BRIEF_WORK = 1e7
 """Operations of a run that is over in about 0.2 ms."""
@@ -40,6 +38,7 @@ class NativeProgram:
         places = self.numbers.ctypes.data + self.numbers.itemsize * self.sized.first
         self.calls = np.column_stack([self.sized.functions, places])
         self.data: dict[int, Array] = {}  # by kernel
+        self.marks: dict[int, Array] = {}  # by slot
         self.own: list[ThreadMemory] = []  # by thread
         self.seen = -1  # the memory as this program left it
         self.request = Request(self.sized.request)
@@ -127,23 +126,39 @@ class NativeProgram:
             self.seen = memory.changes
 
     def _take_data(self, feed: Feed) -> None:
-        """Tell the gathers where the rows are, or the products, where no gather is needed."""
+        """Tell the gathers where the rows are, and the products, where no gather is needed."""
         for number, kernel, leaf in self.compiled.gathers:
-            data, slot = feed.data[self.here[leaf]], kernel.into.slot
+            data = feed.data[self.here[leaf]]
             if self.data.get(number) is data:  # a copy is never that: its origin may change
                 continue
             self.data.pop(number, None)  # until all is told of the new data
-            source = _gatherable(data, kernel.into.dtype)
-            self.numbers[self.sized.first[number]] = source.ctypes.data
-            in_place = slot in self.compiled.reuse.for_products and _is_for_products(source)
-            self.calls[number, 0] = address("nothing" if in_place else source.dtype.name)
-            if slot in self.arrays:
-                self.slots[slot] = (source if in_place else self.arrays[slot]).ctypes.data
-            length = source.shape[1] if in_place else self.sized.form(kernel.into)[0]
-            for place, kind, of in self.sized.of_order:
-                if of == slot:
-                    self.numbers[place] = length if kind == "row length" else in_place
+            source = gatherable(data, kernel.into.dtype)
+            self._read_from(source, number, kernel.into)
             self.data[number] = source
+
+    def _read_from(self, source: Array, gather: int, into: Buffer) -> None:
+        slot, products = into.slot, self.compiled.products[into.slot]
+        way = reading(source, bool(products), slot in self.compiled.reuse.for_products)
+        self.numbers[self.sized.first[gather]] = source.ctypes.data
+        wanted = [way.gather, *(["skipping product"] if way.marked else [])]
+        self.calls[gather, 0], *skipping = addresses(wanted)
+        for product in products:
+            usual, _ = self.compiled.code[product]
+            self.calls[product, 0] = skipping[0] if way.marked else usual
+        if slot in self.arrays:
+            self.slots[slot] = (source if way.in_place else self.arrays[slot]).ctypes.data
+        stride, columns = self.sized.form(into)
+        marks = empty_marks(self.batch, columns if way.marked else 0)
+        self.marks[slot] = marks  # which its address does not keep
+        of_data = {
+            "row length": columns if way.in_place else stride,
+            "ordered": way.in_place,
+            "marks": marks.ctypes.data,
+            "marks stride": marks.strides[0],
+        }
+        for place, kind, of in self.sized.of_data:
+            if of == slot:
+                self.numbers[place] = of_data[kind]
 
     def _empty(self, name: str, rows: int) -> Array:
         return np.zeros((rows, self.sized.form(self.compiled.shown[name])[1]), np.float32)
@@ -163,15 +178,3 @@ class NativeProgram:
         for into, source in self.compiled.transposes:
             matrix = self.lengths.elements(self.arrays[source.slot], source.space)
             self.lengths.elements(self.arrays[into.slot], into.space)[:] = matrix.T
-
-
-def _is_for_products(data: Array) -> bool:
-    """Whether products may read rows of the data in their places."""
-    return data.dtype == np.float32 and data.flags.aligned and data[:1].nbytes >= LONG_ROW
-
-
-def _gatherable(data: Array, dtype: DType) -> Array:
-    """Data of a type that the driver can gather from: bytes may stay bytes until then."""
-    if dtype != "float":
-        return np.ascontiguousarray(data, np.int64)
-    return np.ascontiguousarray(data, np.uint8 if data.dtype == np.uint8 else np.float32)

@@ -31,6 +31,9 @@ from .kernels import Product
 from .memory import CACHE_LINE
 from .native import Host
 
+PAIR = 2
+"""Rows at a time where they are too few for a tile."""
+
 DEPTH = 1024
 """How many k at one go: then 128 rows of a and a panel of b stay in a core's cache of a megabyte.
 All at one go, 128 × 4,096 × 4,096 takes 5 % longer."""
@@ -49,7 +52,7 @@ def write_product(module: ir.Module, name: str, host: Host) -> list[Number]:
     One function does for all: whether a is read along its rows or down its columns is a distance,
     and where a's rows lie among others, the order of the batch says which are meant.
     """
-    return _ProductCode(Call(module, name), host).call.numbers
+    return ProductCode(Call(module, name), host).call.numbers
 
 
 def product_numbers(numbers: Sequence[Number], product: Product) -> list[Number]:
@@ -63,6 +66,8 @@ def product_numbers(numbers: Sequence[Number], product: Product) -> list[Number]
         "row length": ("row length", a),
         "turned": ("number", int(turned)),
         "ordered": ("ordered", a),
+        "marks": ("marks", a),
+        "marks stride": ("marks stride", a),
         "b stride": ("stride", b),
         # A part for a grain lies in memory as the whole does, whose rows are as long as those of b.
         "into stride": ("stride", b if in_grains else into),
@@ -76,13 +81,16 @@ def product_numbers(numbers: Sequence[Number], product: Product) -> list[Number]
     return [meant[name] for _, name in numbers]
 
 
-class _ProductCode:
+class ProductCode:
+    """A product's function while it is written."""
+
     def __init__(self, call: Call, host: Host) -> None:
         self.call, self.b, self.lanes = call, call.b, host.lanes
         self.tile_rows, self.wide = host.tile
         self.e, self.half = (Emitter(self.b, lanes) for lanes in (host.lanes, host.lanes // 2))
         self.a, self.right, into = (call.pointer(name) for name in ("a", "b", "into"))
         self._find_a()
+        self.marks, self.marks_stride = (call.number("", f"marks{x}") for x in ("", " stride"))
         self.b_stride, self.into_stride = (call.number("", f"{x} stride") for x in ("b", "into"))
         self.columns = call.length("", "n")
         b, height, depth = self.b, call.length("", "m"), call.length("", "k")
@@ -109,10 +117,10 @@ class _ProductCode:
         call, b = self.call, self.b
         length, turned, ordered = (call.number("", x) for x in ("row length", "turned", "ordered"))
         count, order = (call.shared(name, LONGS) for name in ("counting", "order"))
-        turned, ordered = (b.icmp_signed("!=", x, integer(0)) for x in (turned, ordered))
+        self.turned, ordered = (b.icmp_signed("!=", x, integer(0)) for x in (turned, ordered))
         by_row, by_column = (b.select(ordered, order, count), length), (count, integer(1))
         self.down, self.along = (
-            [b.select(turned, x, y) for x, y in zip(*pair, strict=True)]
+            [b.select(self.turned, x, y) for x, y in zip(*pair, strict=True)]
             for pair in ((by_column, by_row), (by_row, by_column))
         )
 
@@ -142,19 +150,22 @@ class _ProductCode:
         """Rows for some columns, a tile at a time, and those that are left by two: of tiles of 6,
         50 rows take 8 and a third. Where a row is missing the last one is computed again: in a
         pair, and in a tile that is one short."""
-        b, tile = self.b, self.tile_rows
-        left = b.srem(b.sub(stop, start), integer(tile))
-        one_short = b.icmp_signed("==", left, integer(tile - 1))
-        whole = b.select(one_short, stop, b.sub(stop, left))
-        for first, end, height in (start, whole, tile), (whole, stop, 2):
+        b, tile, whole = self.b, self.tile_rows, self._whole_tiles(start, stop)
+        for first, end, height in (start, whole, tile), (whole, stop, PAIR):
             with loop(b, first, end, height) as row:
                 last = b.sub(end, integer(1))
                 rows = [smaller(b, b.add(row, integer(i)), last) for i in range(height)]
                 self._tile(rows, column, widths)
 
+    def _whole_tiles(self, start: Any, stop: Any) -> Any:
+        """Up to where rows are taken in tiles."""
+        b, tile = self.b, self.tile_rows
+        left = b.srem(b.sub(stop, start), integer(tile))
+        one_short = b.icmp_signed("==", left, integer(tile - 1))
+        return b.select(one_short, stop, b.sub(stop, left))
+
     def _tile(self, rows: Sequence[Any], column: Any, widths: Sequence[int]) -> None:
         b = self.b
-        bases = [b.gep(self.a, [self._place(row, self.down)]) for row in rows]
         emitters = [self.e if lanes == self.lanes else self.half for lanes in widths]
         starts = [b.add(b.mul(row, self.into_stride), column) for row in rows]
         places = [
@@ -163,10 +174,7 @@ class _ProductCode:
             for j, e in enumerate(emitters)
         ]
         sums = self._sums_so_far(places)
-        width = len(widths)
-        with loop(b, self.first, self.last, carried=sums) as k:
-            of_rows = [sums[i : i + width] for i in range(0, len(sums), width)]
-            self._add_products(k, column, bases, of_rows, emitters)
+        self._sum_up(sums, rows, column, emitters)
         for (_, at), total in zip(places, sums, strict=True):
             store_vector(b, total.value, self.target, at)
 
@@ -182,27 +190,41 @@ class _ProductCode:
             total.value.add_incoming(vector, loaded)
         return sums
 
+    def _sum_up(
+        self, sums: list[Carried], rows: Sequence[Any], column: Any, emitters: Sequence[Emitter]
+    ) -> None:
+        """Over all k, asking for the numbers that come later."""
+        b, bases = self.b, self._bases(rows)
+        with loop(b, self.first, self.last, carried=sums) as k:
+            start = b.add(b.mul(k, self.b_stride), column)
+            ahead = b.add(start, b.mul(self.b_stride, integer(ROWS_AHEAD)))
+            for j in range(len(emitters)):
+                prefetch(b, self.right, b.add(ahead, integer(j * self.lanes)))
+            offset = self._place(k, self.along)
+            self._add_products(start, offset, bases, sums, emitters)
+            prefetch(b, bases[0], b.add(offset, integer(CACHE_LINE // 4)))
+
+    def _bases(self, rows: Sequence[Any]) -> list[Any]:
+        """Where rows of a begin, or columns where it is turned."""
+        return [self.b.gep(self.a, [self._place(row, self.down)]) for row in rows]
+
     def _add_products(
         self,
-        k: Any,
-        column: Any,
-        bases: list[Any],
-        sums: list[list[Carried]],
-        emitters: list[Emitter],
+        start: Any,
+        offset: Any,
+        bases: Sequence[Any],
+        sums: Sequence[Carried],
+        emitters: Sequence[Emitter],
     ) -> None:
-        b = self.b
-        start = b.add(b.mul(k, self.b_stride), column)
+        """Those of one k: of vectors of b from `start` on, and the rows' numbers at `offset`."""
+        b, width = self.b, len(emitters)
         right = [
             load_vector(b, self.right, b.add(start, integer(j * self.lanes)), e.floats)
             for j, e in enumerate(emitters)
         ]
-        ahead = b.add(start, b.mul(self.b_stride, integer(ROWS_AHEAD)))
-        for j in range(len(emitters)):
-            prefetch(b, self.right, b.add(ahead, integer(j * self.lanes)))
-        offset = self._place(k, self.along)
-        for base, totals in zip(bases, sums, strict=True):
+        for i, base in enumerate(bases):
             number = load_at(b, base, offset)
             left = {e.lanes: splat(b, number, e.lanes) for e in emitters}
+            totals = sums[i * width : (i + 1) * width]
             for e, vector, total in zip(emitters, right, totals, strict=True):
                 total.value = e.fma(left[e.lanes], vector, total.value)
-        prefetch(b, bases[0], b.add(offset, integer(CACHE_LINE // 4)))

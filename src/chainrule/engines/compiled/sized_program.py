@@ -11,7 +11,7 @@ import numpy as np
 
 from ...graph.shape import Free, N
 from ...graph.tensor import Array
-from .call import CONTEXT
+from .call import CONTEXT, OF_DATA
 from .compiled_program import CompiledProgram
 from .kernels import Buffer, Grains, Kernel, Length, Loop, Product, Space, lies_over, walked
 from .memory import Lengths, grain
@@ -46,12 +46,12 @@ class SizedProgram:
         """Those of all kernels, one kernel after the other."""
         self.first = np.cumsum([0, *map(len, numbers)])[:-1]
         """Where a kernel's own numbers begin."""
-        self.of_order = [
+        self.of_data = [
             (place, kind, what.slot)
             for place, (kind, what) in enumerate(n for _, own in compiled.code for n in own)
-            if kind in ("row length", "ordered")
+            if kind in OF_DATA
         ]
-        """Which numbers are others where a product reads rows of the data in their place."""
+        """Which numbers are others where rows of the data are marked, or read in their place."""
         held = {b.slot for b in compiled.state.values()} | {new for _, new in compiled.aliases}
         others = held | compiled.reuse.shared.keys() | compiled.reuse.in_windows.keys()
         used = {b.slot for kernel in compiled.kernels for b in touched(kernel)}
@@ -102,8 +102,8 @@ class SizedProgram:
                 return self.lengths.of(what.space.rows) - 1
             case "number":
                 return int(what)
-            case "data" | "ordered":
-                return 0  # known when there is a feed
+            case "data" | "ordered" | "marks" | "marks stride":
+                return 0  # until there is a feed
         return self.compiled.tables.place(kind, what)
 
     def _length(self, n: Length) -> int:
