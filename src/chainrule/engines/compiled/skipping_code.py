@@ -35,6 +35,9 @@ def write_skipping_product(module: ir.Module, name: str, host: Host) -> list[Num
 
 
 class _SkippingCode(ProductCode):
+    parts = 1
+    """Whole vectors: here rows of b are waited for, and halves would be as much code again."""
+
     def __init__(self, call: Call, host: Host) -> None:
         b, module = call.b, call.function.module
         self.list = b.alloca(I32, DEPTH + AT_ONCE)
