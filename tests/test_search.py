@@ -1,5 +1,6 @@
 """The search: what it decides, that it decides the same again, and what becomes of bad input."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
+from chainrule.report import findings
 from chainrule.search import (
     Choice,
     Integer,
@@ -104,13 +106,42 @@ BAD = {
     "Uniform: high is inf, not in (-inf, inf)": lambda: Uniform(1, np.inf),
     "Integer: low is 0.5, expected a whole number": lambda: Integer(0.5, 3),
     "Integer: low is 0, expected 1 or more with log=True": lambda: Integer(0, 3, log=True),
-    "Choice: options is (), expected a list": lambda: Choice([]),
-    "Choice: options is ('a', 'a'), expected a list of different": lambda: Choice(["a", "a"]),
+    "Integer: high is a number beyond ±1e+300": lambda: Integer(0, 10**400),
+    "Uniform: low is a number beyond ±1e+300": lambda: Uniform(-1.7e308, 1.0),
+    "Choice: options is [], expected a list": lambda: Choice([]),
+    "Choice: options is 'abc', expected a list": lambda: Choice("abc"),
+    "Choice: options is ['a', 'a'], expected a list of different": lambda: Choice(["a", "a"]),
     "When: parameter is 3, expected a range or a Choice": lambda: When("a", [1], 3),
     "Search: space is {}, expected settings by name": lambda: search(space={}),
     "Search: setting 'lr' is 0.1, expected LogUniform,": lambda: search(space={"lr": 0.1}),
     "Search: 'b' depends on 'lrr', which is no setting before it; did you mean 'lr'?": (
         lambda: search(space={"lr": Uniform(0, 1), "b": When("lrr", [1], Uniform(0, 1))})
+    ),
+    "Search: 'b' depends on 'a', which is no setting before it: a setting must stand before": (
+        lambda: search(space={"b": When("a", [1], Uniform(0, 1)), "a": Integer(1, 2)})
+    ),
+    "Search: 'a' depends on itself, which": (
+        lambda: search(space={"a": When("a", [1], Uniform(0, 1))})
+    ),
+    "Search: 'b' depends on 'a' being 'SGD', which it cannot be (Choice: sgd, adam); did you": (
+        lambda: search(space={"a": Choice(["sgd", "adam"]), "b": When("a", ["SGD"], SPACE["lr"])})
+    ),
+    "Search: 'b' depends on 'a' being 7, which it cannot be (Integer: 1 to 2)": (
+        lambda: search(space={"a": Integer(1, 2), "b": When("a", [2, 7], Uniform(0, 1))})
+    ),
+    "Search: 'b' depends on 'a' being 0.5, which it cannot be (Uniform: 0 to 1)": (
+        lambda: search(space={"a": Uniform(0, 1), "b": When("a", [0.5], Uniform(0, 1))})
+    ),
+    "Search: study is '', expected the name of a file": lambda: search(study=""),
+    "Search: resume is True, but no study is named": lambda: search().run(*data(), resume=True),
+    "no setting 'b' in this trial: there is one only where 'lr' is 1; ask for it by": (
+        lambda: search(
+            space={"lr": Integer(1, 2), "b": When("lr", [1], Uniform(0, 1))},
+            build=lambda s: build({"lr": s["b"], "width": 3}),
+        ).run(*data())
+    ),
+    "y is [240, 1], but the network has 2 outputs": (
+        lambda: search().run(data()[0], np.zeros((240, 1), int))
     ),
     "Search: give trials, minutes, or both": lambda: search(trials=None),
     "Search: trials is 0, not in [1, 2147483647]": lambda: search(trials=0),
@@ -131,7 +162,7 @@ def test_wrong_input_is_named(message):
 
 
 def test_an_unknown_setting_suggests_a_near_name():
-    with pytest.raises(UnknownSetting, match="no setting 'widht': did you mean 'width'"):
+    with pytest.raises(UnknownSetting, match="no setting 'widht'; did you mean 'width'"):
         search(build=lambda settings: build({"lr": 1, "width": settings["widht"]})).run(*data())
 
 
@@ -272,7 +303,7 @@ def test_ranges_widen_again():
 
 @pytest.mark.parametrize("how", ["tpe", "cmaes"])
 @pytest.mark.filterwarnings("default")  # Optuna's own
-def test_samplers_of_optuna(how):
+def test_samplers_of_optuna(how, capfd):
     pytest.importorskip("optuna")
     if how == "cmaes":
         pytest.importorskip("cmaes")
@@ -284,6 +315,7 @@ def test_samplers_of_optuna(how):
     assert found[0] == found[1]
     for trial in found[0][0]:
         assert (trial["size"] is None) == (trial["kind"] == "a")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_without_optuna_it_is_told_how_to_get_it(monkeypatch):
@@ -500,14 +532,13 @@ def test_every_trial_failing_says_why():
         search(build=broken).run(*data())
 
 
-def test_a_mistake_that_is_no_trial_s_own_ends_the_search():
-    def broken(settings):
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("a bug")
-        return build(settings)
+def test_a_mistake_that_is_no_trial_s_own_ends_the_search(monkeypatch):
+    def broken(self, task, score):
+        raise RuntimeError("a bug")
 
+    monkeypatch.setattr(Plan, "report", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        search(build=broken).run(*data())
+        search().run(*data())
 
 
 def test_no_time_finishes_one_rung():
@@ -574,13 +605,14 @@ def test_a_leader_that_cannot_be_measured_again_is_no_obstacle_to_resuming(tmp_p
 
 def test_the_largest_seed_splits_too():
     result = search(trials=6, seed=4294967295).run(*data())
-    (count,) = result._study.rows("SELECT count(*) FROM splits WHERE score IS NULL")[0]
+    query = "SELECT count(*) FROM splits WHERE score IS NULL"
+    ((count,),) = result._study.rows(query, tuple[int])
     assert count == 0
 
 
 def test_when_the_time_is_up_study_and_table_say_the_same():
     result = search(minutes=0.3 / 60, trials=100_000, epochs=400).run(*data(2000))
-    told = dict(result._study.rows("SELECT number, status FROM trials"))
+    told = dict(result._study.rows("SELECT number, status FROM trials", tuple[int, str]))
     assert dict(result.trials.select("number", "status").iter_rows()) == told
     assert "running" not in told.values()
 
@@ -751,6 +783,80 @@ def test_another_search_or_other_data_is_refused(tmp_path):
     held = search(study=path, trials=3).run(X, y, resume=True)
     refuses("somebody is at work on this study")
     held.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trials SET settings = 'garbage' WHERE number = 1",
+        "UPDATE trials SET settings = '[1]' WHERE number = 1",
+        "UPDATE trials SET settings = x'd3' WHERE number = 1",
+        "UPDATE study SET value = 'garbage' WHERE key = 'space'",
+        "UPDATE study SET value = '\"x\"' WHERE key = 'space'",
+        "UPDATE study SET value = '\"x\"' WHERE key = 'together'",
+        "DELETE FROM study WHERE key = 'space'",
+        "DELETE FROM study",
+        "UPDATE rungs SET score = 'abc' WHERE trial = 1",
+        "UPDATE splits SET score = 'abc'",
+    ],
+)
+def test_a_study_whose_content_is_damaged_says_so(tmp_path, damage):
+    """Also where SQLite finds nothing wrong with it."""
+    path = tmp_path / "study.db"
+    result = search(study=path, trials=20).run(*data())
+    result.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute(damage).rowcount > 0
+    db.close()
+    with contextlib.suppress(cr.FileError):
+        findings.read(path)
+    with pytest.raises(cr.FileError, match=r"study\.db: damaged or no study: "):
+        search(study=path, trials=20).run(*data(), resume=True)
+
+
+def test_words_that_are_no_words_are_damage(tmp_path):
+    """A byte of the text that says what the tables are, as a broken disk may leave it."""
+    path = tmp_path / "study.db"
+    search(study=path, trials=3).run(*data()).close()
+    whole = bytearray(path.read_bytes())
+    whole[whole.find(b"CREATE TABLE rungs") + 8] = 0xD3
+    path.write_bytes(whole)
+    for read in (lambda: search(study=path).run(*data(), resume=True), lambda: findings.read(path)):
+        with pytest.raises(cr.FileError, match=r"study\.db: damaged or no study: "):
+            read()
+
+
+class Odd(Exception):
+    """None of Python's own."""
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AttributeError, OSError, Odd])
+def test_whatever_build_raises_fails_the_trial_alone(tmp_path, kind):
+    def odd(settings):
+        if settings["lr"] > 0.3:
+            raise kind("this rate\nis odd")
+        return build(settings)
+
+    result = search(build=odd, study=tmp_path / "study.db").run(*data())
+    failed = result.trials.filter(result.trials["status"] == "failed")
+    assert 0 < len(failed) < len(result.trials)
+    assert set(failed["reason"]) == {f"{kind.__name__}: this rate is odd"}
+    result.close()
+
+
+def test_the_same_trainer_twice_is_refused():
+    trainer = build({"lr": 0.1, "width": 4})
+    result = search(build=lambda settings: trainer, threads=1)
+    with pytest.raises(cr.TrainingError, match="trained for 9 epochs, expected a new one each"):
+        result.run(*data())
+
+
+def test_a_study_that_chose_its_metric_is_of_that_metric(tmp_path):
+    path = tmp_path / "study.db"
+    search(study=path, trials=3).run(*data()).close()
+    search(study=path, trials=3, metric="accuracy").run(*data(), resume=True).close()
+    with pytest.raises(cr.FileError, match="this study has metric 'accuracy', not 'loss'"):
+        search(study=path, trials=3, metric="loss").run(*data(), resume=True)
 
 
 def test_trials_that_would_be_drawn_otherwise_now_are_refused(tmp_path):

@@ -9,18 +9,16 @@ import functools
 import math
 import os
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..errors import FileError
 from ..files import check_readable
 from ..search.noise import flattery
 from ..search.space import Value
-from ..search.study import expect_study
+from ..search.study import expect_study, told
 from ..search.trial import Status
 from ..training.metrics import larger_is_better
 
@@ -201,7 +199,7 @@ def read(path: str | os.PathLike[str]) -> Findings:
     # A study that nobody has open needs no locks: SQLite would leave files beside it.
     way = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
     with (
-        _told(path),
+        told(path),
         contextlib.closing(sqlite3.connect(f"{file.as_uri()}?{way}", uri=True)) as db,
     ):
         db.row_factory = lambda cursor, row: {
@@ -247,9 +245,13 @@ def _findings(db: sqlite3.Connection, name: str) -> Findings:
 def _rows(db: sqlite3.Connection, kind: type[Any], query: str, *json: str) -> list[Any]:
     """Rows as objects of that class, checked; the columns in `json` are decoded."""
     return [
-        msgspec.convert(row | {key: msgspec.json.decode(row[key]) for key in json}, kind)
+        msgspec.convert(row | {key: _decoded(row[key]) for key in json}, kind)
         for row in db.execute(query)
     ]
+
+
+def _decoded(text: Any) -> Any:
+    return msgspec.json.decode(msgspec.convert(text, str))
 
 
 def _range(plain: Any) -> Range:
@@ -264,12 +266,3 @@ def _range(plain: Any) -> Range:
             log = plain.get("kind") == "LogUniform" or plain.get("log") is True
             return Range(low=low, high=high, log=log and 0 < low < high)
     return Range()
-
-
-@contextlib.contextmanager
-def _told(path: object) -> Iterator[None]:
-    """Whatever is wrong inside, in one line that names the file."""
-    try:
-        yield
-    except (sqlite3.Error, msgspec.MsgspecError, TypeError, RecursionError) as error:
-        raise FileError(f"{path}: damaged or no study: {error}") from None

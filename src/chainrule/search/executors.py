@@ -9,19 +9,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..engines.compiled.crew import processors
-from ..errors import ChainruleError
 from ..training.trainer import Trainer
 from .halving import Score
 from .objective import Objective
 from .space import Settings, UnknownSetting
 
 Kind = Literal["threads", "ray"]
-
-TRIAL_ERRORS = (
-    ChainruleError, ArithmeticError, AssertionError, LookupError, MemoryError, TypeError,
-    ValueError,
-)  # fmt: skip
-"""What a bad setting may lead to, in training or in the user's own `build`."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -113,7 +106,7 @@ class Threads:
             return self._objective.score(trainer) if came else None
         except UnknownSetting:
             raise
-        except TRIAL_ERRORS as error:
+        except Exception as error:  # whatever a setting leads to, in training or in `build`
             return reason_of(error)
         finally:
             self._took(time.thread_time() - began, self._unlocked_by(job.trial) - before)

@@ -12,13 +12,13 @@ from ..errors import TrainingError
 from ..nn.average import Average
 from ..training.session import Snapshot
 from ..training.trainer import Trainer
-from .executors import TRIAL_ERRORS, reason_of
+from .executors import reason_of
 from .halving import Score
 from .noise import noise
 from .objective import Objective
 from .plan import Plan
 from .recorded import recorded_score
-from .study import Study
+from .study import Number, Study
 from .trial import Trial
 
 LEADERS = 5
@@ -73,7 +73,7 @@ def _members(
             trainer = objective.trainer(trial.settings)
             trainer.use_threads(threads)
             objective.train_fully(trainer, trial.settings)
-        except TRIAL_ERRORS as error:
+        except Exception as error:  # as in a trial
             reason = reason or reason_of(error)
         else:
             trainer.use_threads(trainer.threads)
@@ -116,7 +116,8 @@ def _ranked_again(
     leaders: Sequence[Trial], objective: Objective, study: Study, threads: int, deadline: float
 ) -> list[Trial]:
     """Those within noise of the best, by their mean score on this split and on further ones."""
-    rows = study.rows("SELECT trial, split, score, loss FROM splits")
+    query = "SELECT trial, split, score, loss FROM splits"
+    rows = study.rows(query, tuple[int, int, Number, Number])
     known = {(trial, split): recorded_score(objective, s, loss) for trial, split, s, loss in rows}
     totals = {trial.number: trial.scores[-1].cost for trial in leaders}
     for split in range(1, MORE_SPLITS + 1):
@@ -141,7 +142,7 @@ def _measured(trial: Trial, objective: Objective, split: int) -> Score:
         trainer.use_threads(1)
         objective.train(trainer, trial.settings, objective.epochs, split)
         return objective.score(trainer, split)
-    except TRIAL_ERRORS:
+    except Exception:  # as in a trial
         return Score(math.inf, math.inf)
 
 

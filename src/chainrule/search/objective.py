@@ -52,9 +52,14 @@ class Objective:
 
     def trainer(self, settings: Settings) -> Trainer:
         """A fresh trainer, as the user's function builds it."""
-        trainer = self.build(Settings(settings))  # a copy: whoever pops one changes no trial
+        trainer = self.build(settings.copy())  # whoever pops one changes no trial
         if not isinstance(trainer, Trainer):
             raise InputError(f"build returned {trainer!r}, expected a Trainer")
+        if trainer.history.epochs:
+            raise InputError(
+                f"build returned a trainer that has been trained for {trainer.history.epochs} "
+                "epochs, expected a new one each time"
+            )
         return trainer
 
     def train(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError
 from . import halving
-from .space import Choice, Integer, LogUniform, Parameter, Settings, Uniform, When, inner
+from .space import Choice, Integer, LogUniform, Parameter, Settings, Uniform, settle
 from .trial import Round, Rules, Trial
 
 LAG = 8
@@ -31,7 +32,10 @@ class OptunaSampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         samplers: dict[str, Any] = {
             "tpe": optuna.samplers.TPESampler,
-            "cmaes": optuna.samplers.CmaEsSampler,
+            # It has a warning for each setting that it leaves to chance: choices, conditions.
+            "cmaes": functools.partial(
+                optuna.samplers.CmaEsSampler, warn_independent_sampling=False
+            ),
         }
         self._optuna = optuna
         self._study = optuna.create_study(sampler=samplers[rules.draw](seed=rules.seed))
@@ -49,11 +53,7 @@ class OptunaSampler:
             self._told += 1
         asked = self._study.ask()
         self._asked.append(asked)
-        settings = Settings()
-        for name, parameter in self.rounds[0].space.items():
-            if not isinstance(parameter, When) or parameter.holds(settings):
-                settings[name] = _suggested(asked, name, inner(parameter))
-        return 0, settings
+        return 0, settle(self.rounds[0].space, functools.partial(_suggested, asked))
 
     def _tell(self, trial: Trial) -> None:
         asked, states = self._asked[trial.number], self._optuna.trial.TrialState

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..training.history import History
 from ..training.session import Snapshot
 from ..training.trainer import Trainer
-from .executors import TRIAL_ERRORS, Found, Job, reason_of
+from .executors import Found, Job, reason_of
 from .objective import Objective
 from .space import UnknownSetting
 
@@ -101,7 +101,7 @@ def _trained(objective: Objective, job: Job, state: State | None) -> tuple[Found
         return objective.score(trainer), _state(trainer)
     except UnknownSetting:
         raise
-    except TRIAL_ERRORS as error:
+    except Exception as error:  # as in a thread
         return reason_of(error), None
 
 

@@ -12,7 +12,7 @@ from ..errors import FileError
 from .halving import Score
 from .objective import Objective
 from .plan import Task
-from .study import Study, to_json
+from .study import Number, Study, to_json
 from .trial import Trial
 
 
@@ -39,17 +39,17 @@ def recorded(study: Study, objective: Objective) -> Recorded:
     """All that is known of trials."""
     found: dict[Task, Score | str] = {}
     came_to: dict[int, int] = {}
-    for trial, rung, score, loss in study.rows("SELECT trial, rung, score, loss FROM rungs"):
+    rungs = "SELECT trial, rung, score, loss FROM rungs"
+    for trial, rung, score, loss in study.rows(rungs, tuple[int, int, Number, Number]):
         found[Task(trial, rung)] = recorded_score(objective, score, loss)
         came_to[trial] = max(came_to.get(trial, 0), rung + 1)
-    for trial, reason in study.rows("SELECT number, reason FROM trials WHERE status = 'failed'"):
+    failed = "SELECT number, reason FROM trials WHERE status = 'failed'"
+    for trial, reason in study.rows(failed, tuple[int, str]):
         found[Task(trial, came_to.get(trial, 0))] = reason
-    rows = study.rows("SELECT number, settings FROM trials")
-    settings = {number: msgspec.json.decode(text) for number, text in rows}
-    return Recorded(found, settings, study.path)
+    return Recorded(found, study.settings(), study.path)
 
 
-def recorded_score(objective: Objective, score: float | None, loss: float | None) -> Score:
+def recorded_score(objective: Objective, score: Number, loss: Number) -> Score:
     """A score as trials are compared by it; SQLite has no infinity, which stands there as NULL."""
     cost = math.inf if score is None else objective.natural(score)
     return Score(cost, math.inf if loss is None else loss)

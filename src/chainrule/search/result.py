@@ -62,7 +62,7 @@ class Result:
     def test(self, X: Any, y: Any) -> dict[str, float]:
         """The final model's scores on rows that the search has not seen; each look is recorded."""
         scores = self.trainer.evaluate(X, y)
-        (looks,) = self._study.rows("SELECT count(*) FROM looks")[0]
+        ((looks,),) = self._study.rows("SELECT count(*) FROM looks", tuple[int])
         if looks:
             warnings.warn(
                 f"this is look number {looks + 1} at test rows: choose nothing by it",

@@ -18,7 +18,7 @@ from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
 from ..training.trainer import Trainer
-from .executors import TRIAL_ERRORS, Kind, make_executor, reason_of
+from .executors import Kind, make_executor, reason_of
 from .final import finish
 from .halving import FIRST
 from .objective import Objective, fingerprint, prepared
@@ -97,6 +97,8 @@ class Search(Spec):
             raise InputError("Search: give trials, minutes, or both: there would be no end")
         if self.reduction == 1:
             raise InputError("Search: reduction is 1, expected 2 or more, or None to abandon none")
+        if self.study is not None and not str(self.study):
+            raise InputError("Search: study is '', expected the name of a file")
         if not self.validation_fraction:
             raise InputError("Search: validation_fraction is 0, but trials are compared by it")
 
@@ -114,7 +116,9 @@ class Search(Spec):
         Ctrl-C ends the search; the study keeps every rung that a trial had come to.
         """
         began = time.monotonic()
-        if resume and self.study is not None:
+        if resume:
+            if self.study is None:
+                raise InputError("Search: resume is True, but no study is named to go on with")
             check_readable(self.study)
         objective = Objective(
             self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
@@ -123,8 +127,8 @@ class Search(Spec):
         objective.choose_metric(self._first(objective))
         study = Study(self.study)
         try:
-            self._agree(study, objective, resume)
-            plan = Plan(self._rules(study.facts()["together"]), dict(self.space))
+            together = self._agree(study, objective, resume)
+            plan = Plan(self._rules(together), dict(self.space))
             seconds = math.inf if self.minutes is None else self.minutes * 60
             known = recorded(study, objective)
             executor = make_executor(self.executor, objective, self.threads)
@@ -160,10 +164,11 @@ class Search(Spec):
                 trainer = objective.trainer(plan.trials[task.trial].settings)
             except UnknownSetting:
                 raise
-            except TRIAL_ERRORS as error:
+            except Exception as error:  # as in a trial
                 plan.fail(task, reason_of(error))
                 continue
             try:
+                trainer.part(objective.rows.X, objective.rows.y)  # in whose shapes errors speak
                 objective.parts(trainer, 0)
             except ChainruleError as error:
                 refused = refused or error
@@ -174,45 +179,52 @@ class Search(Spec):
 
     # The study ----------------------------------------------------------------------------------
 
-    def _agree(self, study: Study, objective: Objective, resume: bool) -> None:
-        """A new study is begun; one that is there must be of the same search and data."""
+    def _agree(self, study: Study, objective: Objective, resume: bool) -> int:
+        """A new study is begun; one that is there must be of the same search and data.
+
+        Returns how many of the first trials are compared with each other: as it was decided when
+        the study was begun, also where more trials are added.
+        """
         mine = {
             "space": {name: to_plain(parameter) for name, parameter in self.space.items()},
             "data": fingerprint(objective.rows),
             **{
                 name: to_plain(getattr(self, name))
-                for name in ("epochs", "batch_size", "validation_fraction", "seed", "metric",
-                             "reduction", "narrow", "round_size", "draw")
+                for name in ("epochs", "batch_size", "validation_fraction", "seed", "reduction",
+                             "narrow", "round_size", "draw")
             },
+            "scored_by": objective.metric,
         }  # fmt: skip
         facts = study.facts()
-        if not facts:  # one that was killed before it wrote any is begun here
+        if facts is None:  # one that was killed before it wrote any is begun here
+            together = min(FIRST, self.trials or FIRST)
             study.note(
                 **mine,
                 trials=self.trials,
-                # As it is decided now, also where more trials are added later.
-                together=min(FIRST, self.trials or FIRST),
+                together=together,
                 versions=_versions(),
-                scored_by=objective.metric,
                 validation_rows=objective.validation_rows,
             )
-            return
+            return together
         if not resume:
             raise FileError(
                 f"{self.study}: there is a study already: resume it, or take another file"
             )
         for name, value in mine.items():
-            there, here = facts.get(name), msgspec.json.decode(to_json(value))
+            there: Any = facts.get(name)
+            here = msgspec.json.decode(to_json(value))
             # Settings are drawn in the order of the space, so that counts too.
             if here != there or (name == "space" and list(here) != list(there)):
                 raise FileError(f"{self.study}: {_difference(name, there, here)}")
-        ((known,),) = study.rows("SELECT count(*) FROM trials")
+        ((known,),) = study.rows("SELECT count(*) FROM trials", tuple[int])
         if self.trials is not None and self.trials < known:
             raise FileError(
                 f"{self.study}: this study has {known} trials already: trials is {self.trials}, "
                 f"expected {known} or more"
             )
-        study.note(trials=self.trials, together=facts.get("together", 1))
+        together = facts.get("together", 1)
+        study.note(trials=self.trials, together=together)
+        return together
 
 
 def _hopeless(plan: Plan) -> TrainingError:
@@ -226,7 +238,7 @@ def _difference(name: str, there: Any, here: Any) -> str:
     if name == "space":
         names = [x for x in {**there, **here} if there.get(x) != here.get(x)]
         return f"this study has another space: {', '.join(names) or 'the order of settings'}"
-    return f"this study has {name} {there!r}, not {here!r}"
+    return f"this study has {'metric' if name == 'scored_by' else name} {there!r}, not {here!r}"
 
 
 def _versions() -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,32 @@ class UnknownSetting(InputError):
 class Settings(dict[str, Any]):
     """The settings of one trial, by name; asking for another name is an error that helps."""
 
+    lacking: Mapping[str, When] = MappingProxyType({})
+    """Those of the space that this trial has not."""
+
     def __missing__(self, name: str) -> Any:
-        near = difflib.get_close_matches(str(name), self, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(map(repr, self))}"
+        if name in self.lacking:
+            when = self.lacking[name]
+            raise UnknownSetting(
+                f"no setting {name!r} in this trial: there is one only where {when.name!r} is "
+                f"{' or '.join(map(repr, when.values))}; ask for it by settings.get({name!r})"
+            )
+        near = _near(str(name), self)
         raise UnknownSetting(
-            f"no setting {name!r}: {hint} (what a trial may lack is asked for by settings.get)"
+            f"no setting {name!r}{near or ': there is ' + ', '.join(map(repr, self))}"
         )
+
+    def copy(self) -> Settings:
+        """A copy, which may be changed."""
+        found = Settings(self)
+        found.lacking = self.lacking
+        return found
 
 
 MOST_DECADES = 300
-"""float64 ends a little later, on either side of 1."""
+"""float64 ends a little later, on either side of 1, and the width of a range must be one too."""
+
+MOST = 10.0**MOST_DECADES
 
 
 class Parameter(Spec):
@@ -42,6 +59,10 @@ class Parameter(Spec):
     def value(self, u: float) -> Value:
         """The value at a place in the range."""
         raise NotImplementedError
+
+    def may_be(self, value: Value) -> bool:
+        """Whether it is that very value now and then: a number among infinitely many never is."""
+        return False
 
 
 class Numeric(Parameter):
@@ -56,6 +77,9 @@ class Numeric(Parameter):
 
     def setup(self) -> None:
         self.low, self.high = _plain(self.low), _plain(self.high)
+        for name, value in (("low", self.low), ("high", self.high)):
+            if abs(value) > MOST:
+                raise InputError(f"{type(self).__name__}: {name} is a number beyond ±{MOST:g}")
         if not self.low < self.high:
             raise InputError(
                 f"{type(self).__name__}: low is {self.low!r}, expected less than high, "
@@ -72,7 +96,7 @@ class Numeric(Parameter):
 
     def at(self, place: float) -> Value:
         """The value at a place of the scale."""
-        return place
+        return min(max(place, -MOST), MOST)
 
     def between(self, low: float, high: float) -> Numeric:
         """The same kind of range between two places of the scale."""
@@ -142,6 +166,11 @@ class Integer(Numeric):
             return self._inside(2.0 ** (low + u * (high - low)))
         return self._inside(self.low - 0.5 + u * (self.high - self.low + 1))
 
+    def may_be(self, value: Value) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return not self.fixed or self.low <= value <= self.high
+
     def _inside(self, x: float) -> int:
         return min(max(math.floor(x + 0.5), self.low), self.high)
 
@@ -169,16 +198,20 @@ class Choice(Parameter):
 
     def setup(self) -> None:
         given = self.options if isinstance(self.options, list | tuple) else ()
-        self.options = tuple(_plain(option) for option in given)
-        plain = all(isinstance(x, str | int | float | bool | None) for x in self.options)
-        if not self.options or not plain or len(set(self.options)) < len(self.options):
+        options = tuple(_plain(option) for option in given)
+        plain = all(isinstance(x, str | int | float | bool | None) for x in options)
+        if not options or not plain or len(set(options)) < len(options):
             raise InputError(
                 f"Choice: options is {self.options!r}, expected a list of different words or "
                 "numbers; build can turn a word into anything"
             )
+        self.options = options
 
     def value(self, u: float) -> Value:
         return self.options[int(u * len(self.options))]
+
+    def may_be(self, value: Value) -> bool:
+        return value in self.options
 
 
 class When(Parameter):
@@ -229,14 +262,35 @@ def checked(space: Any) -> dict[str, Parameter]:
                 f"Search: setting {name!r} is {parameter!r}, expected LogUniform, Uniform, "
                 "Integer, Choice or When"
             )
-        if isinstance(parameter, When) and parameter.name not in list(space)[:i]:
-            near = difflib.get_close_matches(parameter.name, space, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(
-                f"Search: {name!r} depends on {parameter.name!r}, which is no setting before it"
-                + hint
-            )
+        if isinstance(parameter, When):
+            _check_condition(name, parameter, space, list(space)[:i])
     return dict(space)
+
+
+def _check_condition(
+    name: str, when: When, space: Mapping[str, Any], before: Sequence[str]
+) -> None:
+    if when.name not in before:
+        hint = _near(when.name, before)
+        if when.name in space:
+            hint = ": a setting must stand before those that depend on it"
+        what = "itself" if when.name == name else f"{when.name!r}"
+        raise InputError(f"Search: {name!r} depends on {what}, which is no setting before it{hint}")
+    other = inner(space[when.name])
+    for value in when.values:
+        if not other.may_be(value):
+            raise InputError(
+                f"Search: {name!r} depends on {when.name!r} being {value!r}, which it cannot be "
+                f"({type(other).__name__}: {described(other)})"
+                + _near(str(value), described(other).split(", "))
+            )
+
+
+def _near(word: str, words: Iterable[str]) -> str:
+    """What might have been meant, whatever is a capital."""
+    small = {other.lower(): other for other in words}
+    found = difflib.get_close_matches(word.lower(), small, 1)
+    return f"; did you mean {small[found[0]]!r}?" if found else ""
 
 
 def _plain(value: Any) -> Any:
@@ -250,10 +304,21 @@ def inner(parameter: Parameter) -> Parameter:
 
 def draw(space: Space, places: Sequence[float]) -> Settings:
     """Settings from a number 0 ≤ u < 1 for each of them."""
-    settings = Settings()
-    for (name, parameter), u in zip(space.items(), places, strict=True):
-        if not isinstance(parameter, When) or parameter.holds(settings):
-            settings[name] = parameter.value(float(u))
+    place = dict(zip(space, places, strict=True))
+    return settle(space, lambda name, parameter: parameter.value(float(place[name])))
+
+
+def settle(space: Space, value: Callable[[str, Parameter], Value]) -> Settings:
+    """Settings of which each is asked for, in order, if there is one beside those before it."""
+    settings, lacking = Settings(), {}
+    for name, parameter in space.items():
+        if not isinstance(parameter, When):
+            settings[name] = value(name, parameter)
+        elif parameter.holds(settings):
+            settings[name] = value(name, parameter.parameter)
+        else:
+            lacking[name] = parameter
+    settings.lacking = lacking
     return settings
 
 

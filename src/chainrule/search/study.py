@@ -20,7 +20,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ REASONS = {
     "SQLITE_FULL": "cannot be written",
     "SQLITE_READONLY": "cannot be written",
     "SQLITE_IOERR": "cannot be read or written",
+    "SQLITE_CANTOPEN": "cannot be opened",
     "SQLITE_BUSY": "somebody is at work on this study",
     "SQLITE_LOCKED": "somebody is at work on this study",
 }
@@ -64,6 +65,29 @@ CREATE TABLE looks (number INTEGER PRIMARY KEY, time TEXT NOT NULL, scores TEXT 
 """
 
 
+Row = TypeVar("Row")
+
+Number = float | None
+"""As SQLite has it: what is not finite stands there as NULL."""
+
+
+class Facts(TypedDict, total=False):
+    """Of a search as a whole, what is looked at again when it goes on."""
+
+    space: Required[dict[str, dict[str, Any]]]
+    data: Required[str]
+    epochs: int
+    batch_size: int
+    validation_fraction: float
+    seed: int
+    scored_by: str
+    reduction: int | None
+    narrow: bool
+    round_size: int
+    draw: str
+    together: int
+
+
 class Study:
     """The file of a study, open for one process; without a path, it is kept in memory."""
 
@@ -71,12 +95,12 @@ class Study:
         self.path = path
         self._lock = threading.Lock()
         held = None if path is None else _held_alone(check_writable(path))
-        with self._told():
+        with told(self.path):
             self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
         self.close = weakref.finalize(self, _let_go, self._db, held)
         """Let the file go; it is also let go with the last reference to this object."""
         try:
-            with self._told():
+            with told(self.path):
                 self._open()
         except BaseException:
             self.close()
@@ -99,20 +123,9 @@ class Study:
         if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not fit together")
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What SQLite says, in one line that names the file."""
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise InputError("the study is closed: nothing more can be read or written") from None
-        except sqlite3.Error as error:
-            reason = next((r for code, r in REASONS.items() if code in _code(error)), DAMAGED)
-            raise FileError(f"{self.path}: {reason}: {error}") from None
-
     def write(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Rows into tables, all of them or none; a row with the same key is replaced."""
-        with self._lock, self._told(), self._db:
+        with self._lock, told(self.path), self._db:
             for table, row in changes:
                 marks = ", ".join("?" * len(row))
                 self._db.execute(
@@ -120,18 +133,42 @@ class Study:
                     [to_column(value) for value in row.values()],
                 )
 
-    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What an SQL query finds."""
-        with self._lock, self._told():
-            return self._db.execute(query, values).fetchall()
+    def rows(self, query: str, kind: type[Row]) -> list[Row]:
+        """What an SQL query finds, each row of that kind."""
+        with self._lock, told(self.path):
+            return msgspec.convert(self._db.execute(query).fetchall(), list[kind])  # type: ignore[valid-type]
 
-    def facts(self) -> dict[str, Any]:
-        """What is known of the search as a whole."""
-        return {k: msgspec.json.decode(v) for k, v in self.rows("SELECT key, value FROM study")}
+    def facts(self) -> Facts | None:
+        """What is known of the search as a whole; None of a new one."""
+        rows = self.rows("SELECT key, value FROM study", tuple[str, str])
+        ((trials,),) = self.rows("SELECT count(*) FROM trials", tuple[int])
+        with told(self.path):
+            found = {key: msgspec.json.decode(value) for key, value in rows}
+            return msgspec.convert(found, Facts) if found or trials else None
+
+    def settings(self) -> dict[int, dict[str, Any]]:
+        """Those of all trials, by number."""
+        rows = self.rows("SELECT number, settings FROM trials", tuple[int, str])
+        with told(self.path):
+            return {n: msgspec.json.decode(text, type=dict[str, Any]) for n, text in rows}
 
     def note(self, **facts: Any) -> None:
         """Set facts about the search as a whole."""
         self.write([("study", {"key": k, "value": Json(v)}) for k, v in facts.items()])
+
+
+@contextlib.contextmanager
+def told(path: object) -> Iterator[None]:
+    """What SQLite says, or the file that is nothing of ours, in a line that names it."""
+    try:
+        yield
+    except sqlite3.ProgrammingError:
+        raise InputError("the study is closed: nothing more can be read or written") from None
+    except sqlite3.Error as error:
+        reason = next((r for code, r in REASONS.items() if code in _code(error)), DAMAGED)
+        raise FileError(f"{path}: {reason}: {error}") from None
+    except (UnicodeDecodeError, msgspec.MsgspecError, RecursionError) as error:
+        raise FileError(f"{path}: {DAMAGED}: {error}") from None
 
 
 class Json:
