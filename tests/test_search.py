@@ -25,14 +25,19 @@ from chainrule.search import (
     Uniform,
     UnknownSetting,
     When,
+    budget,
 )
+from chainrule.search.budget import Budget
 from chainrule.search.executors import Threads
 from chainrule.search.halving import Score, goes_on, rungs
 from chainrule.search.narrowing import narrowed
 from chainrule.search.objective import Objective
 from chainrule.search.plan import Plan, Task
+from chainrule.search.recorded import Recorded
+from chainrule.search.runner import Runner
 from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
+from chainrule.search.study import Study
 from chainrule.search.trial import Rules
 from chainrule.training.session import Snapshot
 
@@ -545,6 +550,72 @@ def test_no_time_finishes_one_rung():
     result = search(trials=None, minutes=1e-6).run(*data())
     assert result.trials["score"].is_not_null().sum() >= 1
     assert len(result.trials) <= 4
+
+
+def test_the_final_model_has_its_time(monkeypatch):
+    """As much as its trial says; that code was compiled in its first epochs says nothing."""
+    clock = [100.0]
+    monkeypatch.setattr(budget.time, "monotonic", lambda: clock[0])
+    time_for = Budget(60.0, epochs=30, models=2, more_rows=1.25)
+    assert time_for.left_for_trials(0) == pytest.approx(48.0)
+    time_for.took(0, 1, 5.0)
+    assert time_for.needs(0, 2) == 10.0
+    assert time_for.left_for_trials(0) == pytest.approx(48.0)
+    time_for.took(0, 2, 1.0)
+    assert time_for.needs(0, 20) == 10.0
+    assert time_for.at_the_end(0) == 0.5 * 30 * 1.25 * 2
+    clock[0] += 10.0
+    assert time_for.left_for_trials(0) == pytest.approx(12.5)
+    assert time_for.left_for_trials(1) == pytest.approx(38.0)
+
+
+def test_without_a_limit_nothing_takes_too_long():
+    time_for = Budget()
+    time_for.took(0, 1, 1e9)
+    assert (time_for.needs(0, 30), time_for.left_for_trials(0)) == (0.0, np.inf)
+
+
+class Slow:
+    """An executor that needs no time, and says of the first trial that it took an hour."""
+
+    workers, at_once, worthwhile = 1, 1, 1
+
+    def __init__(self, clock):
+        self.clock, self.jobs = clock, []
+
+    def carry_out(self, jobs, stop):
+        self.jobs += [(job.trial, job.epochs) for job in jobs]
+        self.clock[0] += 3600.0 if jobs[0].trial == 0 else 1.0
+        return [Score(float(jobs[0].trial), 1.0)]
+
+    def forget(self, trial):
+        pass
+
+
+def test_a_trial_for_which_there_is_no_time_does_not_go_on(monkeypatch):
+    """Others begin instead; and where there are none any more the search ends."""
+    clock = [0.0]
+    monkeypatch.setattr(budget.time, "monotonic", lambda: clock[0])
+    objective = Objective(build, None, 0.2, 9, 40, "loss", 0)
+    for trials, expected in ((9, 9), (None, 30)):
+        clock[0] = 0.0
+        plan = Plan(Rules(0, trials, 9, 3, 100, False, "random", 3), dict(SPACE))
+        slow, study = Slow(clock), Study(None)
+        time_for = Budget(2.0 * 3600.0, epochs=9)
+        if trials is None:
+            time_for.seconds = (3600.0 + 36.0) / 0.8
+        Runner(plan, objective, slow, study, Recorded({}, {}, None), time_for).run(None)
+        assert slow.jobs[0] == (0, 1)
+        assert (0, 3) not in slow.jobs
+        assert len(plan.trials) >= expected
+        assert plan.trials[0].reason == "the time was up"
+
+
+def test_what_comes_after_the_trials_is_told():
+    seen = []
+    search().run(*data(), progress=lambda p: seen.append(p.phase))
+    assert seen[-2:] == ["measuring 3 leaders again", "training the final model"]
+    assert set(seen[:-2]) == {"trials"}
 
 
 def test_ctrl_c_in_the_final_training_is_no_model(tmp_path, monkeypatch):

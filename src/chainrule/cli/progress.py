@@ -80,6 +80,12 @@ class EpochTable(Bar):
         self.console.print(f"{trainer.history.epochs:>6}{values}", soft_wrap=True)
 
 
+def _left(progress: runner.Progress) -> str:
+    if progress.phase != "trials":
+        return progress.phase
+    return "" if progress.seconds_left is None else f"{progress.seconds_left:.0f} s left"
+
+
 class SearchLine(Bar):
     """Shows how many trials there have been, the best score, and each change of a range."""
 
@@ -111,5 +117,5 @@ class SearchLine(Bar):
             counts=f"{progress.done} trained, {progress.abandoned} abandoned, "
             f"{progress.failed} failed, {progress.running} running",
             best="" if progress.best is None else f"best {progress.best:.4f}",
-            left="" if left is None else f"{left:.0f} s left",
+            left=_left(progress),
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from ..errors import TrainingError
 from ..nn.average import Average
 from ..training.session import Snapshot
 from ..training.trainer import Trainer
+from .budget import Budget
 from .executors import reason_of
 from .halving import Score
 from .noise import noise
@@ -38,9 +38,17 @@ class Final:
 
 
 def finish(
-    plan: Plan, objective: Objective, study: Study, threads: int, average: int, deadline: float
+    plan: Plan,
+    objective: Objective,
+    study: Study,
+    threads: int,
+    budget: Budget,
+    tell: Callable[[str], None] = lambda phase: None,
 ) -> Final:
-    """Rank the leaders, and train the first ones that can be trained on all rows."""
+    """Rank the leaders, and train the first ones that can be trained on all rows.
+
+    `tell` is told what begins.
+    """
     ranking = plan.best()
     if not ranking:
         raise TrainingError(f"no trial came to {plan.rungs[0]} epochs: nothing to choose from")
@@ -50,9 +58,11 @@ def finish(
     limit = cost + noise(objective.metric, cost, objective.validation_rows)
     leaders = [trial for trial in finished[:LEADERS] if trial.scores[-1].cost <= limit]
     if len(leaders) > 1:
-        leaders = _ranked_again(leaders, objective, study, threads, deadline)
+        tell(f"measuring {len(leaders)} leaders again")
+        leaders = _ranked_again(leaders, objective, study, threads, budget)
     others = [trial for trial in finished if trial not in leaders]
-    members = _members([*leaders, *others], objective, threads, average, deadline)
+    tell("training the final model")
+    members = _members([*leaders, *others], objective, threads, budget)
     trainer = averaged([trainer for _, trainer in members])
     chosen = [trial for trial, _ in members]
     _write(study, chosen, trainer)
@@ -60,13 +70,15 @@ def finish(
 
 
 def _members(
-    ranking: Sequence[Trial], objective: Objective, threads: int, count: int, deadline: float
+    ranking: Sequence[Trial], objective: Objective, threads: int, budget: Budget
 ) -> list[tuple[Trial, Trainer]]:
     """The first so many that can be trained, as far as there is time; at least one."""
     found: list[tuple[Trial, Trainer]] = []
+    count = budget.models
     reason, first = "", max(LEADERS, count)
     for place in _places(len(ranking), first):
-        trial, is_late = ranking[place], time.monotonic() > deadline
+        trial = ranking[place]
+        is_late = budget.left < budget.at_the_end(trial.number) / count
         if len(found) == count or (found and (is_late or place >= first)):
             break
         try:
@@ -113,7 +125,7 @@ def averaged(trainers: Sequence[Trainer]) -> Trainer:
 
 
 def _ranked_again(
-    leaders: Sequence[Trial], objective: Objective, study: Study, threads: int, deadline: float
+    leaders: Sequence[Trial], objective: Objective, study: Study, threads: int, budget: Budget
 ) -> list[Trial]:
     """Those within noise of the best, by their mean score on this split and on further ones."""
     query = "SELECT trial, split, score, loss FROM splits"
@@ -121,7 +133,9 @@ def _ranked_again(
     known = {(trial, split): recorded_score(objective, s, loss) for trial, split, s, loss in rows}
     totals = {trial.number: trial.scores[-1].cost for trial in leaders}
     for split in range(1, MORE_SPLITS + 1):
-        if time.monotonic() > deadline:
+        longest = max(budget.needs(trial.number, objective.epochs) for trial in leaders)
+        takes = math.ceil(len(leaders) / threads) * longest
+        if budget.left < takes + budget.at_the_end(leaders[0].number):
             break
 
         def measure(trial: Trial, split: int = split) -> Score:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from . import halving
@@ -51,16 +51,19 @@ class Plan:
         self._ready: set[int] = set()
         self.counts: collections.Counter[str] = collections.Counter()
         """How many trials ended in which way."""
-        self.best_score: Score | None = None
-        """Of the trials that came furthest; it is for the eye, and decides nothing."""
-        self._furthest = 0
+        self.leader: Trial | None = None
+        """The best of the trials that came furthest; it is for the eye, and decides nothing."""
 
-    def next(self) -> Task | None:
-        """What can be done now; the trial with the smallest number goes first."""
-        if self._ready:
-            number = min(self._ready)
-            self._ready.remove(number)
-            return Task(number, len(self.trials[number].scores))
+    def next(self, fits: Callable[[Task], bool] = lambda task: True) -> Task | None:
+        """What can be done now; the trial with the smallest number goes first.
+
+        Where there is no time for one to go on, others may still begin.
+        """
+        for number in sorted(self._ready):
+            task = Task(number, len(self.trials[number].scores))
+            if fits(task):
+                self._ready.remove(number)
+                return task
         number = len(self.trials)
         if number == self.rules.trials or self.failing or self._open >= MOST_OPEN:
             return None
@@ -101,10 +104,8 @@ class Plan:
         """A trial has come to a rung; the trials that were decided upon."""
         trial = self.trials[task.trial]
         trial.scores.append(score)
-        if task.rung > self._furthest or self.best_score is None:
-            self._furthest, self.best_score = task.rung, score
-        elif task.rung == self._furthest:
-            self.best_score = min(self.best_score, score)
+        if self.leader is None or trial.rank < self.leader.rank:
+            self.leader = trial
         if task.rung == len(self.rungs) - 1:
             self._end(trial, "done", "trained fully")
         return [trial, *self._settle()]
@@ -113,6 +114,8 @@ class Plan:
         """A trial cannot be trained; the trials that were decided upon."""
         trial = self.trials[task.trial]
         self._end(trial, "failed", reason)
+        if trial is self.leader:
+            self.leader = next(iter(self.best()), None)
         return [trial, *self._settle()]
 
     def best(self) -> list[Trial]:

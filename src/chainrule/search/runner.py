@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..spec import to_plain
+from .budget import Budget
 from .executors import Executor, Job
 from .halving import Score
 from .objective import Objective
@@ -36,6 +37,7 @@ class Progress:
     seconds_left: float | None
     decisions: list[str]
     """How ranges were changed, and why."""
+    phase: str = "trials"
 
 
 class Runner:
@@ -48,16 +50,17 @@ class Runner:
         executor: Executor,
         study: Study,
         known: Recorded,
-        deadline: float,
+        budget: Budget,
     ) -> None:
         self.plan, self.objective, self.executor = plan, objective, executor
-        self.study, self.known = study, known
-        self.began, self.deadline = time.monotonic(), deadline
+        self.study, self.known, self.budget = study, known, budget
+        self.began = time.monotonic()
         self._changed = threading.Condition()
         self._rounds = 0
         self._decisions: list[str] = []
         self._busy = 0
         self._stopped = False
+        self._nothing_fits = False
         self._error: BaseException | None = None
 
     def run(self, progress: Callable[[Progress], object] | None) -> None:
@@ -74,7 +77,7 @@ class Runner:
                 with self._changed:
                     if self.is_late:
                         self._changed.notify_all()
-                    seen = self._progress()
+                    seen = self.progress()
                 if progress is not None:
                     progress(seen)
         except BaseException:
@@ -92,14 +95,15 @@ class Runner:
     @property
     def is_late(self) -> bool:
         """Whether the time is up; without any score the search goes on until it has one."""
-        return time.monotonic() > self.deadline and self.plan.best_score is not None
+        leader = self.plan.leader
+        return leader is not None and self.budget.left_for_trials(leader.number) < 0.0
 
     @property
     def _is_over(self) -> bool:
         return self.plan.ended or self._ends()
 
     def _ends(self) -> bool:
-        return self._stopped or self._error is not None or self.is_late
+        return self._stopped or self._error is not None or self._nothing_fits or self.is_late
 
     def _work(self, number: int) -> None:
         """One thread; an error that is no trial's own ends all, and `run` raises it."""
@@ -112,10 +116,14 @@ class Runner:
                     self._busy += len(tasks)
                 if not tasks:
                     return
+                began = time.monotonic()
                 found = self.executor.carry_out([self._job(task) for task in tasks], self._ends)
+                seconds = (time.monotonic() - began) / len(tasks)
                 with self._changed:
                     self._busy -= len(tasks)
                     for task, result in zip(tasks, found, strict=True):
+                        if isinstance(result, Score):
+                            self.budget.took(task.trial, self._epochs(task), seconds)
                         if result is not None:
                             self._report(task, result)
                     self._changed.notify_all()
@@ -128,7 +136,8 @@ class Runner:
         """The next tasks; none where there will be none any more."""
         tasks: list[Task] = []
         while not self._ends():
-            task = self.plan.next() if len(tasks) < self.executor.at_once else None
+            full = len(tasks) == self.executor.at_once
+            task = None if full else self.plan.next(self._fits)
             self._write_rounds()
             if task is not None:
                 self.known.check(self.plan.trials[task.trial])
@@ -139,9 +148,22 @@ class Runner:
                 tasks.append(task)
             elif tasks or self.plan.ended:
                 return tasks
-            else:
+            elif self._busy:
                 self._changed.wait()
+            else:
+                self._nothing_fits = True
+                self._changed.notify_all()
         return []
+
+    def _fits(self, task: Task) -> bool:
+        """Whether there is time for a trial to go on: else what it does would be for nothing."""
+        assert self.plan.leader is not None
+        needs = self.budget.needs(task.trial, self._epochs(task))
+        return needs <= self.budget.left_for_trials(self.plan.leader.number)
+
+    def _epochs(self, task: Task) -> int:
+        rungs = [0, *self.plan.rungs]
+        return rungs[task.rung + 1] - rungs[task.rung]
 
     def _job(self, task: Task) -> Job:
         settings = self.plan.trials[task.trial].settings
@@ -186,11 +208,11 @@ class Runner:
             ]
         self._rounds = len(self.plan.rounds)
 
-    def _progress(self) -> Progress:
-        counts = self.plan.counts
-        best = self.plan.best_score
+    def progress(self) -> Progress:
+        """How far it is."""
+        counts, leader = self.plan.counts, self.plan.leader
         seconds = time.monotonic() - self.began
-        left = max(0.0, self.deadline - time.monotonic())
+        left = max(0.0, self.budget.left)
         total = self.plan.rules.trials
         ended = sum(counts.values())
         if total is not None and ended:
@@ -201,7 +223,7 @@ class Runner:
             counts["abandoned"],
             counts["failed"],
             self._busy,
-            None if best is None else self.objective.natural(best.cost),
+            None if leader is None else self.objective.natural(leader.scores[-1].cost),
             seconds,
             left if left < math.inf else None,
             self._decisions,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
 from ..training.trainer import Trainer
+from .budget import Budget
 from .executors import Kind, make_executor, reason_of
 from .final import finish
 from .halving import FIRST
@@ -29,9 +30,6 @@ from .runner import Progress, Runner
 from .space import Settings, UnknownSetting, checked
 from .study import Study, to_json
 from .trial import Draw, Rules
-
-TIME_FOR_TRIALS = 0.8
-"""The share of the time that is for trials; the rest is for the leaders and the final model."""
 
 
 class Search(Spec):
@@ -115,7 +113,12 @@ class Search(Spec):
         `resume` goes on with the study that lies at `study`: as if it had never been interrupted.
         Ctrl-C ends the search; the study keeps every rung that a trial had come to.
         """
-        began = time.monotonic()
+        budget = Budget(
+            math.inf if self.minutes is None else self.minutes * 60,
+            self.epochs,
+            self.average,
+            1.0 / (1.0 - self.validation_fraction),
+        )
         if resume:
             if self.study is None:
                 raise InputError("Search: resume is True, but no study is named to go on with")
@@ -129,18 +132,21 @@ class Search(Spec):
         try:
             together = self._agree(study, objective, resume)
             plan = Plan(self._rules(together), dict(self.space))
-            seconds = math.inf if self.minutes is None else self.minutes * 60
             known = recorded(study, objective)
             executor = make_executor(self.executor, objective, self.threads)
+            runner = Runner(plan, objective, executor, study, known, budget)
             try:
-                until = began + TIME_FOR_TRIALS * seconds
-                Runner(plan, objective, executor, study, known, until).run(progress)
+                runner.run(progress)
             finally:
                 executor.close()
             if plan.failing:
                 raise _hopeless(plan)
-            threads = self.threads or processors()
-            final = finish(plan, objective, study, threads, self.average, began + seconds)
+
+            def tell(phase: str) -> None:
+                if progress is not None:
+                    progress(replace(runner.progress(), phase=phase, seconds_left=None))
+
+            final = finish(plan, objective, study, self.threads or processors(), budget, tell)
         except BaseException:
             study.close()
             raise
