@@ -52,14 +52,14 @@ def look() -> Iterator[None]:
 
 def progress(findings: Findings, over: str) -> str:
     """The best score so far, of trials that came furthest; `over` is "seconds" or "trials"."""
-    at = {t.number: t.rungs[-1].seconds if over == "seconds" else t.number + 1
+    at = {t.number: t.rungs[-1].seconds if over == "seconds" else t.number
           for t in findings.ranking}  # fmt: skip
     finished = sorted(findings.finished, key=lambda trial: at[trial.number])
     better: list[Trial] = []
     for trial in finished:
         if not better or findings.cost(trial.score) < findings.cost(better[-1].score):
             better.append(trial)
-    last = findings.seconds or 1.0 if over == "seconds" else len(findings.trials)
+    last = findings.seconds or 1.0 if over == "seconds" else max(1, len(findings.trials) - 1)
     x, y = scale_for([0, last]), score_scale(t.score for t in finished)
     figure, axes = _figure(230)
     _axes(axes, x, y, f"{findings.metric} over {over}")
@@ -67,7 +67,8 @@ def progress(findings: Findings, over: str) -> str:
     _dots(axes, places, "step3", 4)
     xs = [x.place(at[t.number]) for t in better] + [1.0]
     ys = [y.place(_score(t)) for t in [*better, better[-1]]]
-    axes.plot(xs, ys, drawstyle="steps-post", color=PAINT["accent"], lw=2)
+    axes.plot(xs, ys, "o", ls="-", ms=4, drawstyle="steps-post", color=PAINT["accent"], lw=2,
+              markevery=range(len(better)))  # fmt: skip
     return _svg(figure, f"best-{over}", f"Best {findings.metric} so far over {over}")
 
 
@@ -114,7 +115,8 @@ def setting(findings: Findings, name: str, scale: Scale) -> str:
         what, paint = found.ranges[name], PAINT[f"step{_step(found.number, findings)}"]
         width = min(6.0, 60 / len(rounds))
         if what.low is not None:
-            ends = [scale.place(what.low), scale.place(what.high)]
+            ends = [scale.place(what.low) - 0.4 * scale.room, scale.place(what.high)
+                    + 0.4 * scale.room]  # fmt: skip
             below.plot(ends, (row, row), color=paint, lw=width, solid_capstyle="butt")
         for option in what.options:
             ends = [scale.place(option) + d * scale.room for d in (-0.4, 0.4)]

@@ -68,10 +68,7 @@ class Scale:
     @property
     def room(self) -> float:
         """What a value has beside its neighbours, where there are few values."""
-        if self.options:
-            return 1 / len(self.options)
-        few = self.whole and not self.log and self.high - self.low <= MOST_OPTIONS
-        return 0.3 / (self.high - self.low) if few else 0.0
+        return 1 / len(self.options) if self.options else 0.0
 
     def _decades(self) -> list[float]:
         low, high = math.log10(self.low), math.log10(self.high)
@@ -97,7 +94,10 @@ def scale_of(name: str, findings: Findings) -> Scale:
     if options or len(numbers) < len(values):
         return Scale(options=tuple(dict.fromkeys([*options, *values])))
     ends = [x for found in ranges for x in (found.low, found.high) if x is not None]
-    return scale_for([*numbers, *ends], log=any(found.log for found in ranges))
+    found = scale_for([*numbers, *ends], log=any(found.log for found in ranges))
+    if found.whole and not found.log and found.high - found.low < MOST_OPTIONS:
+        return Scale(options=tuple(range(int(found.low), int(found.high) + 1)))
+    return found
 
 
 def scale_for(values: Iterable[float | None], log: bool = False) -> Scale:
