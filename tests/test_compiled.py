@@ -361,13 +361,28 @@ def test_a_run_that_was_interrupted_before_it_began_reads_the_data_anew():
     data = [np.full((4, 300), value, np.float32) for value in (1.0, 2.0)]
     engine.run(program, Feed({x: data[0]}, 4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native_program, "addresses", interrupted)
+        patch.setattr(native_program, "reading", interrupted)
         with pytest.raises(KeyboardInterrupt):
             engine.run(program, Feed({x: data[1]}, 4))
     assert (engine.run(program, Feed({x: data[1]}, 4))["y"] == 600.0).all()
 
 
-def interrupted(name):
+def test_a_change_of_reading_that_was_interrupted_is_made_again():
+    x, W, engine = cr.batch(300), cr.parameter(np.ones((300, 2))), CompiledEngine(1)
+    program = Program({"y": x @ W}, {})
+    engine.write(W, W.attrs["initial"])
+    full = np.ones((4, 300), np.float32)
+    sparse = full * (np.arange(300) < 3)
+    engine.run(program, Feed({x: full}, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native_program, "empty_marks", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(program, Feed({x: sparse}, 4))
+    assert (engine.run(program, Feed({x: full}, 4))["y"] == 300.0).all()
+    assert (engine.run(program, Feed({x: sparse}, 4))["y"] == 3.0).all()
+
+
+def interrupted(*given):
     raise KeyboardInterrupt
 
 

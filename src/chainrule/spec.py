@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 import numpy as np
 
 from .errors import FileError, InputError
-from .limits import check
+from .limits import Check, checks
 
 KINDS: dict[str, type[Spec]] = {}
 """Every class of specs by its name in a file; a class is known once it is defined."""
@@ -43,8 +43,8 @@ class Spec:
         KINDS[cls.kind] = cls
 
     def __post_init__(self) -> None:
-        for name, said, limit in _limits(type(self)):  # type: ignore[arg-type]
-            check(said, getattr(self, name), limit)
+        for name, said, check in _checks(type(self)):  # type: ignore[arg-type]
+            check(said, getattr(self, name))
         self.setup()
 
     def setup(self) -> None:
@@ -77,11 +77,14 @@ def _before(spec: Spec, field: dataclasses.Field[Any]) -> list[dataclasses.Field
 
 
 @functools.cache
-def _limits(cls: type) -> list[tuple[str, str, Any]]:
-    """The fields of a class of specs, what messages call them, and their limits."""
+def _checks(cls: type) -> list[tuple[str, str, Check]]:
+    """What there is to check of a class of specs: fields, and what messages call them."""
     hints = get_type_hints(cls, include_extras=True)
-    names = [field.name for field in dataclasses.fields(cls)]
-    return [(name, f"{cls.__name__}: {name}", hints.get(name)) for name in names]
+    return [
+        (field.name, f"{cls.__name__}: {field.name}", check)
+        for field in dataclasses.fields(cls)
+        for check in checks(hints.get(field.name))
+    ]
 
 
 def to_plain(value: Any, seen: list[Spec] | None = None) -> Any:

@@ -12,7 +12,7 @@ from .compiled_program import Match
 from .crew import Crew
 from .kernels import Buffer
 from .memory import Lengths, Memory, allocate, start_of
-from .reading import empty_marks, gatherable, reading
+from .reading import USUAL, Reading, empty_marks, gatherable, reading
 from .request import Request, entries, fresh_meeting
 from .sized_program import sized_program
 from .thread_memory import ThreadMemory
@@ -38,6 +38,7 @@ class NativeProgram:
         places = self.numbers.ctypes.data + self.numbers.itemsize * self.sized.first
         self.calls = np.column_stack([self.sized.functions, places])
         self.data: dict[int, Array] = {}  # by kernel
+        self.readings: dict[int, Reading | None] = {}  # by slot
         self.marks: dict[int, Array] = {}  # by slot
         self.own: list[ThreadMemory] = []  # by thread
         self.seen = -1  # the memory as this program left it
@@ -137,19 +138,28 @@ class NativeProgram:
             self.data[number] = source
 
     def _read_from(self, source: Array, gather: int, into: Buffer) -> None:
-        slot, products = into.slot, self.compiled.products[into.slot]
+        slot = into.slot
+        products = self.compiled.products[slot]
         way = reading(source, bool(products), slot in self.compiled.reuse.for_products)
+        if way != self.readings.get(slot, USUAL):
+            self._read_by(way, gather, into)
         self.numbers[self.sized.first[gather]] = source.ctypes.data
+        if slot in self.arrays:
+            self.slots[slot] = start_of(self.arrays[slot])
+            if way.in_place:
+                self.slots[slot] = source.ctypes.data
+
+    def _read_by(self, way: Reading, gather: int, into: Buffer) -> None:
+        """Tell the gather and its products of another way."""
+        slot, products = into.slot, self.compiled.products[into.slot]
+        self.readings[slot] = None  # until all are told
         wanted = [way.gather, *(["skipping product"] if way.marked else [])]
         self.calls[gather, 0], *skipping = addresses(wanted)
         for product in products:
             usual, _ = self.compiled.code[product]
             self.calls[product, 0] = skipping[0] if way.marked else usual
-        if slot in self.arrays:
-            self.slots[slot] = (source if way.in_place else self.arrays[slot]).ctypes.data
         stride, columns = self.sized.form(into)
         marks = empty_marks(self.batch, columns if way.marked else 0)
-        self.marks[slot] = marks  # which its address does not keep
         of_data = {
             "row length": columns if way.in_place else stride,
             "ordered": way.in_place,
@@ -159,6 +169,8 @@ class NativeProgram:
         for place, kind, of in self.sized.of_data:
             if of == slot:
                 self.numbers[place] = of_data[kind]
+        self.marks[slot] = marks  # which its address does not keep
+        self.readings[slot] = way
 
     def _empty(self, name: str, rows: int) -> Array:
         return np.zeros((rows, self.sized.form(self.compiled.shown[name])[1]), np.float32)

@@ -41,6 +41,10 @@ class Reading:
         return f"{self.kind}, marked" if self.marked else self.kind
 
 
+USUAL = Reading("float32", in_place=False, marked=False)
+"""What is compiled for, before there are any data."""
+
+
 def reading(source: Array, has_products: bool, for_products: bool) -> Reading:
     """How to read rows that products multiply, or products alone."""
     kind = source.dtype.name
