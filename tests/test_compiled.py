@@ -456,7 +456,7 @@ def test_which_zeros_are_many():
 
 
 def test_infinite_weights_of_zeros_are_left_out_like_any_others():
-    """The one number that differs from the reference's, which says NaN."""
+    """The numbers that differ from the reference's, which says NaN; so with NaN among weights."""
     x, W = cr.batch(64), cr.parameter(np.zeros((64, 3)))
     data = np.zeros((9, 64), np.float32)
     data[:, 5] = 2.0

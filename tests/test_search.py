@@ -29,11 +29,12 @@ from chainrule.search import (
 )
 from chainrule.search.budget import Budget
 from chainrule.search.executors import Threads
+from chainrule.search.final import finish
 from chainrule.search.halving import Score, goes_on, rungs
 from chainrule.search.narrowing import narrowed
 from chainrule.search.objective import Objective
 from chainrule.search.plan import Plan, Task
-from chainrule.search.recorded import Recorded
+from chainrule.search.recorded import Recorded, recorded
 from chainrule.search.runner import Runner
 from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
@@ -96,6 +97,8 @@ def test_a_conditional_setting_is_there_only_where_it_makes_sense():
     space = {"layers": Integer(1, 2), "second": When("layers", [2], Integer(16, 64))}
     assert draw(space, [0.1, 0.5]) == {"layers": 1}
     assert draw(space, [0.9, 0.5]) == {"layers": 2, "second": 40}
+    for two in (np.int64(2), 2.0):
+        search(space=space | {"second": When("layers", [1, two], Integer(16, 64))})
 
 
 def test_sobol_points_fill_the_space_evenly():
@@ -136,6 +139,10 @@ BAD = {
     ),
     "Search: 'b' depends on 'a' being 0.5, which it cannot be (Uniform: 0 to 1)": (
         lambda: search(space={"a": Uniform(0, 1), "b": When("a", [0.5], Uniform(0, 1))})
+    ),
+    "When: name is 3, expected that of a setting": lambda: When(3, ["x"], Uniform(0, 1)),
+    "When: values is [array([1, 2])], expected a list of values": (
+        lambda: When("a", [np.array([1, 2])], Uniform(0, 1))
     ),
     "Search: study is '', expected the name of a file": lambda: search(study=""),
     "Search: resume is True, but no study is named": lambda: search().run(*data(), resume=True),
@@ -576,39 +583,74 @@ def test_without_a_limit_nothing_takes_too_long():
 
 
 class Slow:
-    """An executor that needs no time, and says of the first trial that it took an hour."""
+    """An executor that says how long its jobs took: a second, but of the first trial longer."""
 
     workers, at_once, worthwhile = 1, 1, 1
 
-    def __init__(self, clock):
-        self.clock, self.jobs = clock, []
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds, self.jobs = clock, seconds, []
 
     def carry_out(self, jobs, stop):
         self.jobs += [(job.trial, job.epochs) for job in jobs]
-        self.clock[0] += 3600.0 if jobs[0].trial == 0 else 1.0
-        return [Score(float(jobs[0].trial), 1.0)]
+        self.clock[0] += self.seconds if jobs[0].trial == 0 else 1.0
+        return [Score(1.0 / jobs[0].trial if jobs[0].trial else 0.0, 1.0)]
 
     def forget(self, trial):
         pass
 
 
-def test_a_trial_for_which_there_is_no_time_does_not_go_on(monkeypatch):
-    """Others begin instead; and where there are none any more the search ends."""
+@pytest.fixture
+def slow(monkeypatch):
+    """Run a search whose first trial, the best of all, is slow, in a certain time."""
     clock = [0.0]
     monkeypatch.setattr(budget.time, "monotonic", lambda: clock[0])
     objective = Objective(build, None, 0.2, 9, 40, "loss", 0)
-    for trials, expected in ((9, 9), (None, 30)):
+
+    def run(trials, seconds, of_first, study, resume=False):
         clock[0] = 0.0
         plan = Plan(Rules(0, trials, 9, 3, 100, False, "random", 3), dict(SPACE))
-        slow, study = Slow(clock), Study(None)
-        time_for = Budget(2.0 * 3600.0, epochs=9)
-        if trials is None:
-            time_for.seconds = (3600.0 + 36.0) / 0.8
-        Runner(plan, objective, slow, study, Recorded({}, {}, None), time_for).run(None)
-        assert slow.jobs[0] == (0, 1)
-        assert (0, 3) not in slow.jobs
-        assert len(plan.trials) >= expected
-        assert plan.trials[0].reason == "the time was up"
+        executor = Slow(clock, of_first)
+        known = recorded(study, objective) if resume else Recorded()
+        Runner(plan, objective, executor, study, known, Budget(seconds, 9)).run(None)
+        assert clock[0] <= seconds
+        return plan, executor.jobs
+
+    return run
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(9, 9), (None, 30)])
+def test_a_trial_for_which_there_is_no_time_does_not_go_on(slow, trials, expected):
+    """Others begin instead; and where there are none any more the search ends."""
+    plan, jobs = slow(trials, (3600.0 + 60.0) / 0.8, 3600.0, Study(None))
+    assert jobs[0] == (0, 1)
+    assert (0, 3) not in jobs
+    assert len(plan.trials) >= expected
+    assert plan.trials[0].reason == "the time was up"
+
+
+def test_a_trial_that_is_too_slow_is_given_up_and_holds_nobody_up(slow):
+    """Its three epochs take 100 s each, and nine would take more than there is."""
+    study = Study(None)
+    plan, jobs = slow(40, 600.0, 150.0, study)
+    first = plan.trials[0]
+    assert [job for job in jobs if job[0] == 0] == [(0, 1), (0, 3)]
+    assert (first.status, first.reason) == ("abandoned", "too slow to be trained fully in the time")
+    assert plan.leader.number != 0
+    assert plan.counts["done"] > 20
+    again, jobs = slow(40, np.inf, 150.0, study, resume=True)
+    assert not jobs
+    for trial, same in zip(plan.trials, again.trials, strict=True):
+        assert (trial.status, trial.reason) == (same.status, same.reason)
+
+
+def test_a_model_for_which_there_is_time_is_chosen():
+    """Not that of a trial that was too slow, if another is known to be quick enough."""
+    result = search().run(*data())
+    for trial in result.plan.trials:
+        trial.too_slow = trial is result.best
+    final = finish(result.plan, result._objective, result._study, 1, Budget())
+    assert final.trials[0] is not result.best
+    assert len(final.trials[0].scores) == len(result.best.scores)
 
 
 def test_what_comes_after_the_trials_is_told():

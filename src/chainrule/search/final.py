@@ -52,6 +52,9 @@ def finish(
     ranking = plan.best()
     if not ranking:
         raise TrainingError(f"no trial came to {plan.rungs[0]} epochs: nothing to choose from")
+    in_time = [trial for trial in ranking if not trial.too_slow]
+    if in_time and len(in_time[0].scores) > 1:  # else what they need is not known either
+        ranking = in_time
     best = ranking[0]
     finished = [trial for trial in ranking if len(trial.scores) == len(best.scores)]
     cost = best.scores[-1].cost

@@ -10,6 +10,7 @@ import bisect
 import collections
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from . import halving
 from .halving import Score
@@ -19,6 +20,9 @@ from .trial import Round, Rules, Status, Trial, ranking
 
 HOPELESS = 10
 """A search ends when so many trials, the first ones, have all failed."""
+
+TOO_SLOW = "too slow to be trained fully in the time"
+"""The reason for which a trial is given up."""
 
 MOST_OPEN = 256
 """Trials that are kept in memory at most, those that wait for slow ones before them too."""
@@ -52,7 +56,8 @@ class Plan:
         self.counts: collections.Counter[str] = collections.Counter()
         """How many trials ended in which way."""
         self.leader: Trial | None = None
-        """The best of the trials that came furthest; it is for the eye, and decides nothing."""
+        """The best of the trials that came furthest, those that are too slow last. It is for the
+        eye and the clock, and decides nothing."""
 
     def next(self, fits: Callable[[Task], bool] = lambda task: True) -> Task | None:
         """What can be done now; the trial with the smallest number goes first.
@@ -104,7 +109,7 @@ class Plan:
         """A trial has come to a rung; the trials that were decided upon."""
         trial = self.trials[task.trial]
         trial.scores.append(score)
-        if self.leader is None or trial.rank < self.leader.rank:
+        if self.leader is None or _leads(trial) < _leads(self.leader):
             self.leader = trial
         if task.rung == len(self.rungs) - 1:
             self._end(trial, "done", "trained fully")
@@ -114,9 +119,30 @@ class Plan:
         """A trial cannot be trained; the trials that were decided upon."""
         trial = self.trials[task.trial]
         self._end(trial, "failed", reason)
-        if trial is self.leader:
-            self.leader = next(iter(self.best()), None)
+        self._find_leader(trial)
         return [trial, *self._settle()]
+
+    def give_up(self, task: Task) -> list[Trial]:
+        """There is no time for a trial that has come to a rung; the trials decided upon."""
+        trial = self.trials[task.trial]
+        if trial.status != "running":
+            return []
+        trial.too_slow = True
+        self._ready.discard(trial.number)
+        self._end(trial, "abandoned", TOO_SLOW)
+        self._find_leader(trial)
+        return [trial, *self._settle()]
+
+    def end(self, reason: str) -> list[Trial]:
+        """There is no more time for any; those that had not ended."""
+        unfinished = [trial for trial in self.trials if trial.status == "running"]
+        for trial in unfinished:
+            self._end(trial, "abandoned", reason)
+        return unfinished
+
+    def _find_leader(self, gone: Trial) -> None:
+        if gone is self.leader:
+            self.leader = min(self.best(), key=_leads, default=None)
 
     def best(self) -> list[Trial]:
         """All trials that have a score, the best one first."""
@@ -165,3 +191,7 @@ class Plan:
         trial.status, trial.reason = status, reason
         self.counts[status] += 1
         self._open -= 1
+
+
+def _leads(trial: Trial) -> tuple[Any, ...]:
+    return trial.too_slow, trial.rank

@@ -62,6 +62,8 @@ class Ray:
                 self._ray.cancel(task, force=True)
                 return [None] * len(jobs)
         found = self._ray.get(task)
+        if isinstance(found, str):
+            raise UnknownSetting(found)
         for job, (_, state) in zip(jobs, found, strict=True):
             self._states[job.trial] = state
         return [result for result, _ in found]
@@ -83,12 +85,15 @@ _last: dict[str, Objective] = {}
 
 def carry_out(
     key: str, objective: Objective, jobs: Sequence[Job], states: Sequence[State | None]
-) -> list[tuple[Found, State | None]]:
-    """In a worker: train each trial from its state on."""
+) -> list[tuple[Found, State | None]] | str:
+    """In a worker: train each trial from its state on; or which setting there is not."""
     if key not in _last:
         _last.clear()
         _last[key] = objective
-    return [_trained(_last[key], job, state) for job, state in zip(jobs, states, strict=True)]
+    try:
+        return [_trained(_last[key], job, state) for job, state in zip(jobs, states, strict=True)]
+    except UnknownSetting as error:  # raised here, its text would be a traceback in colours
+        return str(error)
 
 
 def _trained(objective: Objective, job: Job, state: State | None) -> tuple[Found, State | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from ..errors import FileError
 from .halving import Score
 from .objective import Objective
-from .plan import Task
+from .plan import TOO_SLOW, Task
 from .study import Number, Study, to_json
 from .trial import Trial
 
@@ -20,9 +20,11 @@ from .trial import Trial
 class Recorded:
     """Scores at rungs, why trials failed, and which settings they had."""
 
-    found: dict[Task, Score | str]
-    settings: dict[int, Any]
-    path: object
+    found: dict[Task, Score | str] = field(default_factory=dict)
+    settings: dict[int, Any] = field(default_factory=dict)
+    too_slow: dict[int, int] = field(default_factory=dict)
+    """The last rung of those for which there was no time."""
+    path: object = None
 
     def check(self, trial: Trial) -> None:
         """A trial that is drawn again must be the same: another library may draw another."""
@@ -46,7 +48,9 @@ def recorded(study: Study, objective: Objective) -> Recorded:
     failed = "SELECT number, reason FROM trials WHERE status = 'failed'"
     for trial, reason in study.rows(failed, tuple[int, str]):
         found[Task(trial, came_to.get(trial, 0))] = reason
-    return Recorded(found, study.settings(), study.path)
+    reasons = study.rows("SELECT number, reason FROM trials", tuple[int, str])
+    too_slow = {n: came_to.get(n, 0) - 1 for n, reason in reasons if reason == TOO_SLOW}
+    return Recorded(found, study.settings(), too_slow, study.path)
 
 
 def recorded_score(objective: Objective, score: Number, loss: Number) -> Score:

@@ -156,10 +156,18 @@ class Runner:
         return []
 
     def _fits(self, task: Task) -> bool:
-        """Whether there is time for a trial to go on: else what it does would be for nothing."""
+        """Whether there is time for a trial to go on, and for a final model, its own or the
+        leader's: else what it does would be for nothing."""
         assert self.plan.leader is not None
-        needs = self.budget.needs(task.trial, self._epochs(task))
-        return needs <= self.budget.left_for_trials(self.plan.leader.number)
+        models = task.trial, self.plan.leader.number
+        left = min(self.budget.left_for_trials(trial) for trial in models)
+        return self.budget.needs(task.trial, self._epochs(task)) <= left
+
+    def _is_too_slow(self, task: Task) -> bool:
+        """Whether there is no time to train a trial fully, or was none when it came there."""
+        if task in self.known.found:
+            return self.known.too_slow.get(task.trial) == task.rung
+        return 0.0 < self.budget.left < self.budget.at_the_end(task.trial)
 
     def _epochs(self, task: Task) -> int:
         rungs = [0, *self.plan.rungs]
@@ -182,6 +190,8 @@ class Runner:
             }
             changes = [] if task in self.known.found else [("rungs", rung)]
             decided = self.plan.report(task, found)
+            if self._is_too_slow(task):
+                decided += self.plan.give_up(task)
         else:
             changes, decided = [], self.plan.fail(task, found)
         unique = dict.fromkeys(decided)
@@ -192,10 +202,8 @@ class Runner:
 
     def _write_unfinished(self) -> None:
         """What became of the trials for which there was no time."""
-        for trial in self.plan.trials:
-            if trial.status == "running":
-                trial.status, trial.reason = "abandoned", "the time was up"
-                self.study.write([("trials", row_of(trial))])
+        unfinished = self.plan.end("the time was up")
+        self.study.write([("trials", row_of(trial)) for trial in unfinished])
 
     def _write_rounds(self) -> None:
         for found in self.plan.rounds[self._rounds :]:

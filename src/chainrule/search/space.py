@@ -167,7 +167,7 @@ class Integer(Numeric):
         return self._inside(self.low - 0.5 + u * (self.high - self.low + 1))
 
     def may_be(self, value: Value) -> bool:
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or value % 1:
             return False
         return not self.fixed or self.low <= value <= self.high
 
@@ -199,7 +199,7 @@ class Choice(Parameter):
     def setup(self) -> None:
         given = self.options if isinstance(self.options, list | tuple) else ()
         options = tuple(_plain(option) for option in given)
-        plain = all(isinstance(x, str | int | float | bool | None) for x in options)
+        plain = all(isinstance(x, Value) for x in options)
         if not options or not plain or len(set(options)) < len(options):
             raise InputError(
                 f"Choice: options is {self.options!r}, expected a list of different words or "
@@ -229,9 +229,13 @@ class When(Parameter):
     def setup(self) -> None:
         if not isinstance(self.parameter, Parameter) or isinstance(self.parameter, When):
             raise InputError(f"When: parameter is {self.parameter!r}, expected a range or a Choice")
-        if not isinstance(self.values, list | tuple) or not self.values:
+        if not isinstance(self.name, str):
+            raise InputError(f"When: name is {self.name!r}, expected that of a setting")
+        given = self.values if isinstance(self.values, list | tuple) else ()
+        values = tuple(_plain(value) for value in given)
+        if not values or not all(isinstance(x, Value) for x in values):
             raise InputError(f"When: values is {self.values!r}, expected a list of values")
-        self.values = tuple(self.values)
+        self.values = values
 
     def value(self, u: float) -> Value:
         return self.parameter.value(u)

@@ -20,7 +20,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Required, TypedDict, TypeVar
+from typing import Annotated, Any, Required, TypedDict, TypeVar
 
 import msgspec
 import numpy as np
@@ -85,7 +85,7 @@ class Facts(TypedDict, total=False):
     narrow: bool
     round_size: int
     draw: str
-    together: int
+    together: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Study:

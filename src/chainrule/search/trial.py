@@ -40,6 +40,8 @@ class Trial:
     scores: list[Score] = field(default_factory=list)
     status: Status = "running"
     reason: str = ""
+    too_slow: bool = False
+    """Whether there was no time to train it fully."""
 
     @property
     def rank(self) -> tuple[int, float, float, int]:

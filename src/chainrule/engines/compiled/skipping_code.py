@@ -4,7 +4,8 @@ Of the pixels of a digit four in five are 0, and of the columns that stand for a
 one. In a batch a bit a number tells which are other than 0 (gather_code.py). Before a tile is
 computed, the k are listed at which not all of its numbers of a are 0: for rows of a batch, two at a
 time, 29 % of MNIST's, and for six columns side by side 34 %. What is left out would have added 0,
-so sums are the same, bit for bit; but 0 · ∞ is left out too, which would be NaN.
+so sums are the same, bit for bit; of a sum that is 0 the sign may be another. Products of 0 with
+weights that are not finite, which would be NaN, are left out too, or not, as the other row has it.
 """
 
 from __future__ import annotations
