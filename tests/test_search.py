@@ -39,7 +39,7 @@ from chainrule.search.runner import Runner
 from chainrule.search.sampling import sobol
 from chainrule.search.space import draw
 from chainrule.search.study import Study
-from chainrule.search.trial import Rules
+from chainrule.search.trial import TOO_SLOW, Rules
 from chainrule.training.session import Snapshot
 
 SEED = 2
@@ -647,7 +647,7 @@ def test_a_model_for_which_there_is_time_is_chosen():
     """Not that of a trial that was too slow, if another is known to be quick enough."""
     result = search().run(*data())
     for trial in result.plan.trials:
-        trial.too_slow = trial is result.best
+        trial.reason = TOO_SLOW if trial is result.best else ""
     final = finish(result.plan, result._objective, result._study, 1, Budget())
     assert final.trials[0] is not result.best
     assert len(final.trials[0].scores) == len(result.best.scores)

@@ -115,8 +115,8 @@ def setting(findings: Findings, name: str, scale: Scale) -> str:
         what, paint = found.ranges[name], PAINT[f"step{_step(found.number, findings)}"]
         width = min(6.0, 60 / len(rounds))
         if what.low is not None:
-            ends = [scale.place(what.low) - 0.4 * scale.room, scale.place(what.high)
-                    + 0.4 * scale.room]  # fmt: skip
+            both = (what.low, -0.4), (what.high, 0.4)
+            ends = [scale.place(x) + d * scale.room for x, d in both]
             below.plot(ends, (row, row), color=paint, lw=width, solid_capstyle="butt")
         for option in what.options:
             ends = [scale.place(option) + d * scale.room for d in (-0.4, 0.4)]

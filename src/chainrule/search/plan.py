@@ -1,7 +1,8 @@
 """What a search does next: which trial starts, goes on, or is abandoned, and where it draws from.
 
 All of it follows from the seed and the scores, and from no clock. So a study can be taken up again,
-and more threads make it faster but not different.
+and more threads make it faster but not different. Where there is a limit of time, the one who has
+the clock says for what there is none: it asks for other tasks, and gives up trials.
 """
 
 from __future__ import annotations
@@ -16,13 +17,10 @@ from . import halving
 from .halving import Score
 from .sampling import make_sampler
 from .space import Parameter
-from .trial import Round, Rules, Status, Trial, ranking
+from .trial import TOO_SLOW, Round, Rules, Status, Trial, ranking
 
 HOPELESS = 10
 """A search ends when so many trials, the first ones, have all failed."""
-
-TOO_SLOW = "too slow to be trained fully in the time"
-"""The reason for which a trial is given up."""
 
 MOST_OPEN = 256
 """Trials that are kept in memory at most, those that wait for slow ones before them too."""
@@ -127,7 +125,6 @@ class Plan:
         trial = self.trials[task.trial]
         if trial.status != "running":
             return []
-        trial.too_slow = True
         self._ready.discard(trial.number)
         self._end(trial, "abandoned", TOO_SLOW)
         self._find_leader(trial)

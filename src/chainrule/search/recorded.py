@@ -11,9 +11,9 @@ import msgspec
 from ..errors import FileError
 from .halving import Score
 from .objective import Objective
-from .plan import TOO_SLOW, Task
+from .plan import Task
 from .study import Number, Study, to_json
-from .trial import Trial
+from .trial import TOO_SLOW, Trial
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ def recorded(study: Study, objective: Objective) -> Recorded:
     for trial, rung, score, loss in study.rows(rungs, tuple[int, int, Number, Number]):
         found[Task(trial, rung)] = recorded_score(objective, score, loss)
         came_to[trial] = max(came_to.get(trial, 0), rung + 1)
-    failed = "SELECT number, reason FROM trials WHERE status = 'failed'"
-    for trial, reason in study.rows(failed, tuple[int, str]):
-        found[Task(trial, came_to.get(trial, 0))] = reason
-    reasons = study.rows("SELECT number, reason FROM trials", tuple[int, str])
-    too_slow = {n: came_to.get(n, 0) - 1 for n, reason in reasons if reason == TOO_SLOW}
+    too_slow: dict[int, int] = {}
+    trials = "SELECT number, status, reason FROM trials"
+    for trial, status, reason in study.rows(trials, tuple[int, str, str]):
+        if status == "failed":
+            found[Task(trial, came_to.get(trial, 0))] = reason
+        elif reason == TOO_SLOW:
+            too_slow[trial] = came_to.get(trial, 0) - 1
     return Recorded(found, study.settings(), too_slow, study.path)
 
 

@@ -60,7 +60,6 @@ class Runner:
         self._decisions: list[str] = []
         self._busy = 0
         self._stopped = False
-        self._nothing_fits = False
         self._error: BaseException | None = None
 
     def run(self, progress: Callable[[Progress], object] | None) -> None:
@@ -103,7 +102,7 @@ class Runner:
         return self.plan.ended or self._ends()
 
     def _ends(self) -> bool:
-        return self._stopped or self._error is not None or self._nothing_fits or self.is_late
+        return self._stopped or self._error is not None or self.is_late
 
     def _work(self, number: int) -> None:
         """One thread; an error that is no trial's own ends all, and `run` raises it."""
@@ -150,8 +149,8 @@ class Runner:
                 return tasks
             elif self._busy:
                 self._changed.wait()
-            else:
-                self._nothing_fits = True
+            else:  # there is time for nothing that is left
+                self._stopped = True
                 self._changed.notify_all()
         return []
 

@@ -14,6 +14,9 @@ from .space import Parameter, Settings
 Draw = Literal["random", "sobol", "tpe", "cmaes"]
 Status = Literal["running", "done", "abandoned", "failed"]
 
+TOO_SLOW = "too slow to be trained fully in the time"
+"""The reason for which a trial is given up."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -40,8 +43,11 @@ class Trial:
     scores: list[Score] = field(default_factory=list)
     status: Status = "running"
     reason: str = ""
-    too_slow: bool = False
-    """Whether there was no time to train it fully."""
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether it has been given up because there is no time to train it fully."""
+        return self.reason == TOO_SLOW
 
     @property
     def rank(self) -> tuple[int, float, float, int]:

@@ -26,7 +26,7 @@ from .memory import CACHE_LINE
 I8 = ir.IntType(8)
 BYTES = I8.as_pointer()
 
-SOURCES: dict[str, ir.Type] = {"uint8": ir.IntType(8), "float32": F32, "int64": I64}
+SOURCES: dict[str, ir.Type] = {"uint8": I8, "float32": F32, "int64": I64}
 """The types of data that a batch can be gathered from."""
 
 MARKED = ("uint8", "float32")
