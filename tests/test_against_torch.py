@@ -61,8 +61,9 @@ def counterpart(ours):
     return LAYERS[type(ours)](ours)
 
 
-def twin(model, values):
+def twin(model, weights):
     """PyTorch's form of a model, with the same values in the same precision."""
+    values = list(comparable(weights).values())
     theirs = counterpart(model).to(torch.from_numpy(values[0]).dtype)
     with torch.no_grad():
         for tensor, value in zip(state(theirs), values, strict=True):
@@ -70,10 +71,41 @@ def twin(model, values):
     return theirs
 
 
+def comparable(weights):
+    """The state that PyTorch has too; its running mean is the sum of our two parts."""
+    found = dict(weights)
+    for path in [path for path in weights if path.endswith("running_rest")]:
+        found[path.replace("rest", "mean")] = found[path.replace("rest", "mean")] + found.pop(path)
+        found.pop(path.replace("rest", "rows"))
+    return found
+
+
 def state(theirs):
     """What `Layer.leaves` has, in its order; PyTorch's matrices are [outputs, inputs]."""
     named = theirs.state_dict().items()
     return [tensor for name, tensor in named if not name.endswith("num_batches_tracked")]
+
+
+def keep_our_statistics(net, momentum):
+    """Have PyTorch's batch norm keep the mean and variance of all rows that it has seen, a batch
+    of n rows multiplying the weights before it by momentum^(n/100)."""
+    seen = []
+
+    def after_a_batch(layer, inputs, _):
+        if not layer.training:
+            return
+        keep = momentum ** min(1.0, len(inputs[0]) / 100)
+        seen[:] = [(x, keep * w) for x, w in seen] + [(inputs[0].detach().double(), 1.0)]
+        X = torch.cat([x for x, _ in seen])
+        w = torch.cat([torch.full((len(x), 1), w, dtype=torch.double) for x, w in seen])
+        mean = (w * X).sum(0) / w.sum()
+        # Of the tensors themselves, which the gradient of the batch still needs, no value changes.
+        layer.running_mean = mean.to(inputs[0].dtype)
+        layer.running_var = ((w * (X - mean) ** 2).sum(0) / w.sum()).to(inputs[0].dtype)
+
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d):
+            layer.register_forward_hook(after_a_batch)
 
 
 # Training steps --------------------------------------------------------------------------------
@@ -111,7 +143,8 @@ def expect_same_training(
         engine="reference",  # the specification; another engine is compared with it
         dtype=dtype,
     )
-    net = twin(model, list(trainer.weights().values()))
+    net = twin(model, trainer.weights())
+    keep_our_statistics(net, 0.8)
     trainer.fit(X, y, epochs=epochs, batch_size=BATCH, shuffle=False)
 
     matrices = [W for W in net.parameters() if W.ndim == 2]
@@ -144,7 +177,8 @@ def expect_same_training(
         losses.append(total / ROWS)
 
     same(trainer.history["loss"], losses)
-    for (path, found), expected in zip(trainer.weights().items(), state(net), strict=True):
+    ours = comparable(trainer.weights())
+    for (path, found), expected in zip(ours.items(), state(net), strict=True):
         same(found, expected.numpy().T, err_msg=path)
     with torch.no_grad():
         same(trainer.evaluate(X, y)["loss"], F.cross_entropy(net.eval()(rows), truth).item())
@@ -249,7 +283,8 @@ def test_gradients(activation, training):
         leaf: value + 0.1 * random.normal(size=value.shape)
         for leaf, value in nn.initial_values(model).items()
     }
-    net = twin(model, list(values.values())).train(training)
+    weights = {path: values[leaf] for path, leaf in model.leaves().items()}
+    net = twin(model, weights).train(training)
     rows = torch.tensor(X, requires_grad=True)
     F.mse_loss(net(rows), torch.tensor(T)).backward()
     expected = [rows.grad.numpy(), *(W.grad.numpy().T for W in net.parameters())]
@@ -314,6 +349,7 @@ def test_loss_and_its_gradient(loss, target, theirs, weighted):
     copies = np.random.default_rng(1).integers(0, 4, ROWS) if weighted else np.ones(ROWS, int)
     model = nn.Affine(ROWS, CLASSES, init=3.0, bias=False)
     trainer = cr.Trainer(model, loss, optim.SGD(lr=1.0), engine="reference", dtype="float64")
+    trainer.initialize(np.eye(ROWS))
     Y, T = trainer.weights()["W"], targets(target)
     if target == "reals":
         T[0] = Y[0]  # |e| has a kink at 0

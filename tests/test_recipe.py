@@ -248,7 +248,7 @@ def test_metrics_of_somebody_else(monkeypatch):
     found = []
     for limit in (0.5, 2.0):
         monkeypatch.setitem(METRICS, "within", Within(limit))
-        found.append(trainer(metrics=["within"]).evaluate(X, y)["within"])
+        found.append(trainer(metrics=["within"]).initialize(X).evaluate(X, y)["within"])
     assert found[0] < found[1]
 
 
@@ -319,6 +319,7 @@ def test_no_loss_depends_on_a_number_for_which_there_is_a_leaf(kind):
 
 
 @pytest.mark.parametrize("kind", LAYER_EXAMPLES, ids=lambda kind: kind.__name__)
+@pytest.mark.filterwarnings("ignore:this trainer can be trained, not saved")
 def test_every_layer_after_another_of_its_kind(kind):
     X, y = rows()
     for make in LAYER_EXAMPLES[kind]:
@@ -326,7 +327,7 @@ def test_every_layer_after_another_of_its_kind(kind):
         if model(cr.batch(3)).shape[1] == 1:
             model = nn.Sequential(model, nn.Affine(1, 2))
         alone = cr.Trainer(model, nn.MeanSquaredError(), optim.SGD(0.01))
-        targets = y if alone.predict(X).shape[1] == 2 else np.ones((len(y), 3))
+        targets = y if alone.initialize(X).predict(X).shape[1] == 2 else np.ones((len(y), 3))
         expected = everything(alone, X, targets)
         again = cr.Trainer(model, nn.MeanSquaredError(), optim.SGD(0.01))
         for a, b in zip(everything(again, X, targets), expected, strict=True):

@@ -121,7 +121,7 @@ BAD = {
     "Choice: options is ['a', 'a'], expected a list of different": lambda: Choice(["a", "a"]),
     "When: parameter is 3, expected a range or a Choice": lambda: When("a", [1], 3),
     "Search: space is {}, expected settings by name": lambda: search(space={}),
-    "Search: setting 'lr' is 0.1, expected LogUniform,": lambda: search(space={"lr": 0.1}),
+    "Search: setting 'lr' is [0.1], expected LogUniform,": lambda: search(space={"lr": [0.1]}),
     "Search: 'b' depends on 'lrr', which is no setting before it; did you mean 'lr'?": (
         lambda: search(space={"lr": Uniform(0, 1), "b": When("lrr", [1], Uniform(0, 1))})
     ),
@@ -152,15 +152,15 @@ BAD = {
             build=lambda s: build({"lr": s["b"], "width": 3}),
         ).run(*data())
     ),
-    "y is [240, 1], but the network has 2 outputs": (
-        lambda: search().run(data()[0], np.zeros((240, 1), int))
+    "y is [240, 3], but the network has 2 outputs": (
+        lambda: search().run(data()[0], np.zeros((240, 3), int))
     ),
     "Search: give trials, minutes, or both": lambda: search(trials=None),
     "Search: trials is 0, not in [1, 2147483647]": lambda: search(trials=0),
     "Search: reduction is 1, expected 2 or more": lambda: search(reduction=1),
     "Search: validation_fraction is 0": lambda: search(validation_fraction=0.0),
     "Search: build is 3, expected a function": lambda: search(build=3),
-    "Search: metric is 'f1', there is loss, accuracy": lambda: search(metric="f1").run(*data()),
+    "Search: metric is 'f1', there is accuracy, loss": lambda: search(metric="f1").run(*data()),
     "X has 240 rows, but y has 3": lambda: search().run(data()[0], [0, 1, 0]),
     "build returned None, expected a Trainer": lambda: search(build=lambda s: None).run(*data()),
 }
@@ -489,9 +489,9 @@ def test_a_loss_is_minimized_where_there_is_no_accuracy():
         return cr.Trainer(net, nn.MeanSquaredError(), optim.SGD(lr=settings["lr"]))
 
     result = search(build=regression, space={"lr": LogUniform(1e-4, 1e0)}).run(X, y)
-    assert result.metric == "loss"
+    assert result.metric == "rmse"
     assert result.best_score == min(x for x in result.trials["score"] if x is not None)
-    assert result.best_score < 0.01
+    assert result.best_score < 0.1
 
 
 def test_bad_settings_fail_with_a_reason_and_the_search_goes_on():
@@ -611,7 +611,10 @@ def slow(monkeypatch):
         plan = Plan(Rules(0, trials, 9, 3, 100, False, "random", 3), dict(SPACE))
         executor = Slow(clock, of_first)
         known = recorded(study, objective) if resume else Recorded()
-        Runner(plan, objective, executor, study, known, Budget(seconds, 9)).run(None)
+        runner = Runner(plan, objective, executor, study, known, Budget(seconds, 9))
+        runner.replay()
+        runner.run(None)
+        runner.end()
         assert clock[0] <= seconds
         return plan, executor.jobs
 
@@ -664,7 +667,7 @@ def test_ctrl_c_in_the_final_training_is_no_model(tmp_path, monkeypatch):
     path = tmp_path / "study.db"
     fully = Objective.train_fully
 
-    def interrupted(self, trainer, settings):
+    def interrupted(self, trainer, settings, stop):
         train = trainer.session.train
 
         def press(*epochs):
@@ -672,7 +675,7 @@ def test_ctrl_c_in_the_final_training_is_no_model(tmp_path, monkeypatch):
             return train(*epochs)
 
         monkeypatch.setattr(trainer.session, "train", press)
-        fully(self, trainer, settings)
+        fully(self, trainer, settings, stop)
 
     monkeypatch.setattr(Objective, "train_fully", interrupted)
     job = search(study=path, epochs=400, trials=3)
@@ -688,11 +691,11 @@ def test_where_leaders_cannot_be_trained_on_all_rows_worse_ones_are(monkeypatch,
     """The five leaders in turn, then further and further down the ranking."""
     fully, tried = Objective.train_fully, []
 
-    def fragile(self, trainer, settings):
+    def fragile(self, trainer, settings, stop):
         tried.append(settings)
         if len(tried) <= failures:
             raise cr.TrainingError("too steep")
-        fully(self, trainer, settings)
+        fully(self, trainer, settings, stop)
 
     monkeypatch.setattr(Objective, "train_fully", fragile)
     job = search(trials=40, reduction=None, narrow=False, epochs=2)
@@ -953,7 +956,10 @@ def test_whatever_build_raises_fails_the_trial_alone(tmp_path, kind):
     result = search(build=odd, study=tmp_path / "study.db").run(*data())
     failed = result.trials.filter(result.trials["status"] == "failed")
     assert 0 < len(failed) < len(result.trials)
-    assert set(failed["reason"]) == {f"{kind.__name__}: this rate is odd"}
+    line = odd.__code__.co_firstlineno + 2
+    assert set(failed["reason"]) == {
+        f"{kind.__name__}: this rate is odd (test_search.py, line {line})"
+    }
     result.close()
 
 

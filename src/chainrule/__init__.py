@@ -1,6 +1,7 @@
 """chainrule trains and tunes dense neural networks on the CPU that people have."""
 
 from . import nn, optim
+from .advice import Advice
 from .errors import ChainruleError, FileError, InputError, ShapeError, TrainingError
 from .graph.composed import one_hot, softmax
 from .graph.gradient import grad
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "OPS",
+    "Advice",
     "ChainruleError",
     "EarlyStopping",
     "FileError",

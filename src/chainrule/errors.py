@@ -1,5 +1,7 @@
 """The errors that chainrule raises: all of them are `ChainruleError`s."""
 
+from collections.abc import Mapping
+
 
 class ChainruleError(Exception):
     """Anything that chainrule refuses or cannot do, said in one line."""
@@ -18,4 +20,9 @@ class FileError(InputError):
 
 
 class TrainingError(ChainruleError, ArithmeticError):
-    """Training cannot go on, e.g. because the loss is no longer finite."""
+    """Training cannot go on, e.g. because the loss is no longer finite.
+
+    `history` has the epochs before, for a picture of how it came about.
+    """
+
+    history: Mapping[str, list[float]] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph import shape as shapes
-from ..graph.leaves import STATE_OPS, scalar_op
+from ..graph.leaves import STATE_OPS, input_op, scalar_op
 from ..graph.shape import N
 from ..graph.tensor import Array, Tensor
 from ..graph.text import listing
@@ -53,6 +53,11 @@ class Program:
     def leaves(self) -> list[Tensor]:
         """What a step reads, and the state that it updates."""
         return [node for node in self.order if not node.inputs]
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The leaves that read rows of the data."""
+        return [leaf for leaf in self.leaves if leaf.op is input_op]
 
     @functools.cached_property
     def scalars(self) -> list[Tensor]:

@@ -6,8 +6,16 @@ from . import ops
 from .tensor import Tensor, constant
 
 
+def below_maximum(x: Tensor, axis: int = 1) -> Tensor:
+    """x − max x along an axis: no exponential of it overflows, and its softmax is that of x.
+
+    The maximum counts as a constant, because a softmax and its loss do not depend on it.
+    """
+    return x - ops.stop_gradient(x.max(axis, keepdims=True))
+
+
 def softmax(x: Tensor, axis: int = 1) -> Tensor:
-    """Probabilities: exp(xₖ) / Σⱼ exp(xⱼ), computed as exp(x − log Σ exp(x)).
+    """Probabilities: exp(zₖ) / Σⱼ exp(zⱼ) with z = x − max x.
 
     >>> import chainrule as cr
     >>> cr.softmax(cr.constant([[0.3, 2.9, 4.0]])).numpy().round(3)
@@ -15,11 +23,12 @@ def softmax(x: Tensor, axis: int = 1) -> Tensor:
 
     Source: "Deep Learning from Scratch", section 3.5.
     """
-    return ops.exp(x - x.logsumexp(axis, keepdims=True))
+    powers = ops.exp(below_maximum(x, axis))
+    return powers / powers.sum(axis, keepdims=True)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """1 in the column that a class number names and 0 elsewhere: [N] → [N, classes].
+    """1 in the column of a class number and 0 elsewhere: [N] → [N, classes].
 
     >>> import chainrule as cr
     >>> import numpy as np

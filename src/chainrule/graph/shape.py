@@ -12,6 +12,10 @@ class Free:
     def __repr__(self) -> str:
         return "N"
 
+    def __reduce__(self) -> str:
+        """A copy is `N` itself, since lengths are compared by identity."""
+        return "N"
+
 
 N: Final = Free()
 

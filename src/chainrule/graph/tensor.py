@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -49,6 +50,10 @@ class Tensor:
         name = self.name and f" {self.name!r}"
         return f"<Tensor {self.op.name}{name} {shapes.text(self.shape)} {self.dtype}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy, which know no read-only mapping."""
+        return Tensor, (self.op, self.inputs, dict(self.attrs), self.shape, self.dtype)
+
     @property
     def name(self) -> str:
         """What a leaf is called; empty for other nodes."""
@@ -60,8 +65,17 @@ class Tensor:
         raise InputError(f"{self!r} has no truth value until it is computed; use chainrule.where")
 
     __iter__ = None
-    # NumPy must leave `array * tensor` to Tensor.__rmul__ instead of looping over the array.
-    __array_ufunc__ = None
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Tensor:
+        """`array * tensor` and its kin make nodes; `np.exp(tensor)` is told what to use."""
+        name = ufunc.__name__
+        if method == "__call__" and not options:
+            if name in ARITHMETIC:
+                return OPS[name](*inputs)
+            if name in SWAPPED:
+                return OPS[SWAPPED[name]](*inputs[::-1])
+        way_out = f"chainrule.{name}" if name in OPS else "the functions of chainrule"
+        raise InputError(f"np.{name} of a Tensor: NumPy computes arrays, use {way_out}")
 
     def __add__(self, other: TensorLike) -> Tensor:
         return OPS["add"](self, other)
@@ -214,6 +228,17 @@ class Op:
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ops are compared by identity, so a copy is the op of the same name; only an op of the
+        user's own carries its fields, to a process without it."""
+        from . import leaves, ops
+
+        homes = (*vars(ops).values(), *vars(leaves).values(), constant_op)
+        if any(found is self for found in homes):
+            return _op_named, (self.name,)
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return _op_named, (self.name, fields)
+
     def __call__(self, *operands: TensorLike, **attrs: Any) -> Tensor:
         """Make a node; numbers and arrays among the operands become constants."""
         inputs = self._tensors(operands)
@@ -233,6 +258,11 @@ class Op:
         alike: DType = next((kind for kind in peers if kind != "bool"), "float")
         pairs = itertools.zip_longest(operands, wanted[: len(operands)])
         return tuple([as_tensor(x, kind or alike) for x, kind in pairs])
+
+
+def _op_named(name: str, fields: Mapping[str, Any] | None = None) -> Op:
+    """The op of that name, made of its fields where the process does not have it yet."""
+    return OPS[name] if fields is None or name in OPS else Op(**fields)
 
 
 @functools.lru_cache(4096)  # a network asks for the same few, thousands of times in a search
@@ -256,6 +286,15 @@ def _result(op: Op, kinds: tuple[tuple[Shape, DType], ...], /, **attrs: Any) -> 
 
 OPS: dict[str, Op] = {}
 """Every op by its name, in the order of definition."""
+
+ARITHMETIC = frozenset(
+    ("add", "subtract", "multiply", "divide", "power", "matmul", "greater", "greater_equal")
+)
+"""The ops behind Python's operators; NumPy's functions for them have the same names."""
+
+SWAPPED = {"less": "greater", "less_equal": "greater_equal"}
+"""NumPy's comparisons without an op: a < b is b > a."""
+
 
 constant_op = Op("constant", shape=lambda value, **_: value.shape, numpy=None)
 

@@ -1,5 +1,8 @@
 """Layers, losses and initial values: formulas over Tensors."""
 
+from typing import TYPE_CHECKING
+
+from ..words import no_such_name
 from . import initial as init
 from .activations import GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .affine import Affine
@@ -52,3 +55,8 @@ __all__ = [
     "init",
     "initial_values",
 ]
+
+if not TYPE_CHECKING:  # else a type checker would take any name for one that is there
+
+    def __getattr__(name):
+        raise no_such_name("nn", name, __all__)

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 from ..errors import InputError, ShapeError
 from ..graph import shape as shapes
-from ..graph.tensor import Tensor
+from ..graph.tensor import OPS, Op, Tensor
 from ..limits import Finite
+from ..spec import named
 from .context import EVALUATION, Context
 from .layer import Layer
 
@@ -27,6 +28,8 @@ class Sequential(Layer):
     layers: tuple[Layer, ...]
 
     def __init__(self, *layers: Layer | Callable[[Tensor], Tensor]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], list | tuple):
+            raise InputError("Sequential: a list of layers, expected them one by one: put a * first")
         self.layers = tuple(_layer(f"Sequential: layer {i}", x) for i, x in enumerate(layers))
 
     @classmethod
@@ -88,9 +91,24 @@ class Rescale(Layer):
 
 
 class Function(Layer):
-    """A plain function of a Tensor as a layer. It has no parameters, and no file can hold it."""
+    """A plain function of a Tensor as a layer. It has no parameters. A file can hold an op, such
+    as `chainrule.tanh`, by its name, and no other function."""
 
     function: Callable[[Tensor], Tensor]
+
+    def fields(self) -> dict[str, Any]:
+        op = self.function
+        return {"function": op.name if isinstance(op, Op) else op}
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        found = fields["function"]
+        if isinstance(found, str):
+            op = OPS.get(found)
+            if op is None or not op.elementwise or op.takes != ("float",):
+                raise InputError(f"function is {found!r}, expected the name of an op of a Tensor")
+            found = op
+        return cls(found)
 
     def __call__(self, x: Tensor, context: Context = EVALUATION) -> Tensor:
         return self.function(x)
@@ -100,5 +118,5 @@ def _layer(name: str, value: Any) -> Layer:
     if isinstance(value, Layer):
         return value
     if not callable(value) or isinstance(value, type):
-        raise InputError(f"{name} is {value!r}, expected a layer")
+        return named(name, value, Layer)
     return Function(value)

@@ -19,6 +19,8 @@ Distribution = Literal["normal", "uniform"]
 class Initializer(Spec):
     """Base: a rule from a weight's shape [inputs, outputs] to its standard deviation."""
 
+    is_base = True
+
     def std(self, shape: tuple[int, ...]) -> float:
         """The standard deviation of weights of that shape."""
         raise NotImplementedError
@@ -164,7 +166,7 @@ def _automatic_rules(model: Layer) -> dict[Tensor, Initializer]:
         if layer.recommended_init:
             following = layer.recommended_init
         drawn = [x for x in layer.own_leaves() if not is_leaf_array(x.attrs["initial"])]
-        automatic = [x for x in drawn if x.attrs["initial"] is AUTO]
+        automatic = [x for x in drawn if isinstance(x.attrs["initial"], Automatic)]
         rules |= dict.fromkeys(automatic, NAMED[following])
         following = "xavier" if drawn else following
     return rules

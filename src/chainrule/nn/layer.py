@@ -29,6 +29,8 @@ class Layer(Spec):
     ['scale']
     """
 
+    is_base = True
+
     recommended_init: ClassVar[str | None] = None
     """For an activation: the initial values for the weights before it."""
 

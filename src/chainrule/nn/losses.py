@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import field
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from ..errors import InputError
 from ..graph import ops
-from ..graph.composed import one_hot, softmax
+from ..graph.composed import below_maximum, one_hot, softmax
 from ..graph.leaves import scalar
 from ..graph.tensor import Tensor, constant
 from ..limits import Positive, Share
@@ -18,7 +19,17 @@ Target = Literal["class", "binary", "real"]
 
 
 class Loss(Spec):
-    """Base of all losses: the loss of a batch is the weighted mean Σ wᵢ·lᵢ / Σ wᵢ over its rows."""
+    """Base of all losses: the loss of a set of rows is the weighted mean Σ wᵢ·lᵢ / Σ wᵢ.
+
+    `normalize` says by what the gradient of a batch of n rows is divided. "data": weights are
+    divided once by their mean over all training rows, and the batch by n, so a heavy row pulls
+    more in a batch of its own too. "batch": by the weights of the batch, Σ wᵢ, as scikit-learn
+    and PyTorch do; in a batch of one row a weight then has no effect.
+    """
+
+    is_base = True
+
+    normalize: Literal["data", "batch"] = field(default="data", kw_only=True)
 
     target: ClassVar[Target] = "real"
     """What targets are: class numbers or probabilities, numbers from 0 to 1, or any numbers."""
@@ -60,13 +71,18 @@ def _class_weights(weights: Sequence[float], classes: int | None) -> tuple[float
         raise InputError(f"class_weight is {weights!r}, expected a number of 0 or more a class")
     if classes is not None and len(array) != classes:
         raise InputError(f"class_weight has {len(array)} weights, but there are {classes} classes")
+    if array.max() > LARGE or array[array > 0].min() < 1 / LARGE:
+        raise InputError(
+            f"class_weight is {weights!r}, expected 0 or {1 / LARGE:g} to {LARGE:g}: only the "
+            "proportions count"
+        )
     return tuple(array.tolist())
 
 
 class SoftmaxCrossEntropy(Loss):
     """−Σₖ tₖ·log softmax(y)ₖ, for scores Y [N, K] and T class numbers [N] or probabilities [N, K].
 
-    Written as log Σ exp(y) − Σ tₖ·yₖ for Σ tₖ = 1, so that nothing overflows; its gradient is the
+    Written as log Σ exp(z) − Σ tₖ·zₖ with z = y − max y, so nothing overflows; its gradient is the
     book's softmax(y) − t. `label_smoothing` ε replaces t by (1 − ε)·t + ε/K. `class_weight` weighs
     a row by Σ cₖ·tₖ, and smoothing does not change that.
 
@@ -93,7 +109,8 @@ class SoftmaxCrossEntropy(Loss):
         t = self._probabilities(Y, T)
         if self.label_smoothing:
             t = (1.0 - self.smoothing) * t + self.smoothing / Y.shape[1]  # type: ignore[operator]
-        return Y.logsumexp(axis=1) - (t * Y).sum(axis=1)
+        z = below_maximum(Y)
+        return ops.log(ops.exp(z).sum(axis=1)) - (t * z).sum(axis=1)
 
     def row_weights(self, Y: Tensor, T: Tensor) -> Tensor | None:
         if self.class_weight is None:
@@ -114,8 +131,9 @@ class SoftmaxCrossEntropy(Loss):
 class SigmoidCrossEntropy(Loss):
     """−t·log σ(y) − (1 − t)·log(1 − σ(y)), mean over columns: for yes or no, or for many labels.
 
-    Y and T are [N, K], T from 0 to 1. Written as softplus(y) − t·y, so that nothing overflows; its
-    gradient is σ(y) − t. `class_weight` = (of the zeros, of the ones).
+    Y and T are [N, K], T from 0 to 1. Written as t·softplus(−y) + (1 − t)·softplus(y): nothing
+    overflows, and a small loss is no difference of large numbers. Its gradient is σ(y) − t.
+    `class_weight` = (of the zeros, of the ones).
 
     >>> import chainrule as cr
     >>> y, t = cr.constant([[0.0], [2.0]]), cr.constant([[1.0], [1.0]])
@@ -132,7 +150,7 @@ class SigmoidCrossEntropy(Loss):
             self.class_weight = _class_weights(self.class_weight, 2)
 
     def rows(self, Y: Tensor, T: Tensor) -> Tensor:
-        elements = ops.softplus(Y) - T * Y
+        elements = T * ops.softplus(-Y) + (1.0 - T) * ops.softplus(Y)
         if self.class_weight is None:
             return elements.mean(axis=1)
         weights = self._weights(T)
@@ -155,8 +173,12 @@ class SigmoidCrossEntropy(Loss):
         return (1.0 - T) * zeros + T * ones
 
 
-TINY = 1e-30
-"""Keeps 0/0 from a batch whose weights are all 0, which then has the loss 0; and 0 from a log."""
+LARGE = 1e30
+"""The largest class weight: float32 holds the sum of 10⁸ of them."""
+
+TINY = 2.0**-126
+"""The smallest normal number of float32. It keeps 0/0 from a batch whose weights are all 0, and 0
+from a logarithm."""
 
 
 class MeanSquaredError(Loss):
@@ -195,3 +217,13 @@ class Huber(Loss):
         error = ops.absolute(Y - T)
         inside = ops.minimum(error, self.limit)
         return (inside * (error - 0.5 * inside)).mean(axis=1)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "cross_entropy": SoftmaxCrossEntropy,
+    "binary_cross_entropy": SigmoidCrossEntropy,
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+}
+"""The losses by the names that `loss=` takes."""

@@ -16,6 +16,8 @@ class Decay(Spec):
     "shift": shrinking them does not make a function simpler.
     """
 
+    is_base = True
+
     strength: Strength = 0.0
     roles: tuple[str, ...] = ("weight",)
 

@@ -19,6 +19,8 @@ from .decay import Decay, Decoupled
 class Optimizer(Spec):
     """Base of all optimizers: a rate `lr` and whatever else the rule has."""
 
+    is_base = True
+
     lr: Rate = 0.01
     slots: ClassVar[tuple[str, ...]] = ()
 

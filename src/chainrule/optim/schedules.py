@@ -17,6 +17,8 @@ from ..spec import Spec
 class Schedule(Spec):
     """Base of all schedules."""
 
+    is_base = True
+
     def __call__(self, epoch: float, epochs: float) -> float:
         """The value at a time."""
         raise NotImplementedError(f"{type(self).__name__} does not say its value")

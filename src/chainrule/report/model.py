@@ -8,8 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..training.describe import facts, layers
-from ..training.model_file import load
+from ..training.describe import described
 from . import pictures
 from .template import page
 
@@ -18,23 +17,25 @@ VALIDATION = "val_"
 
 def render(path: str | os.PathLike[str]) -> str:
     """The page's HTML."""
-    trainer = load(path)
-    known = facts(trainer)
-    test = known.get("test")
+    model = described(path)
+    known = model.facts()
+    notes = known["notes"]
+    test = notes.get("test")
     return page(
         "model",
         name=Path(path).name,
         facts=known,
         test=test if isinstance(test, dict) else {},
         last={name: x for name, x in known["last epoch"].items() if name != "seconds"},
-        stopped=trainer.history.stopped,
+        stopped=model.history.stopped,
         curves=_curves(known["history"]),
-        layers=[(repr(layer), _rows(values)) for layer, values in layers(trainer)],
+        layers=[(layer, _rows(values)) for layer, values in model.layers()],
         shown={name: fact for name, fact in known.items() if name not in LEFT_OUT},
+        notes={name: note for name, note in notes.items() if name != "test"},
     )
 
 
-LEFT_OUT = ("model", "history", "last epoch", "test")
+LEFT_OUT = ("model", "history", "last epoch", "notes")
 """What the page tells in other words."""
 
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import sysconfig
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from ..engines.compiled.crew import processors
 from ..training.trainer import Trainer
 from .halving import Score
 from .objective import Objective
-from .space import Settings, UnknownSetting
+from .space import Settings, WrongSearch
 
 Kind = Literal["threads", "ray"]
 
+LIBRARIES = tuple(
+    str(Path(path).resolve())
+    for path in (Path(__file__).parents[1], *map(sysconfig.get_path, ("stdlib", "purelib")))
+)
+"""Where code lies that is not the user's."""
+
 
 def reason_of(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """An error in one line, with the line of the user's code that led to it."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    lines = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not str(Path(frame.filename).resolve()).startswith(LIBRARIES)
+    ]
+    return f"{text} ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else text
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ class Threads:
             trainer = self._trainers[job.trial]
             came = self._objective.train(trainer, job.settings, job.epochs, stop=stop)
             return self._objective.score(trainer) if came else None
-        except UnknownSetting:
+        except WrongSearch:
             raise
         except Exception as error:  # whatever a setting leads to, in training or in `build`
             return reason_of(error)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ..errors import TrainingError
+from ..errors import ChainruleError, TrainingError
 from ..nn.average import Average
-from ..training.session import Snapshot
 from ..training.trainer import Trainer
 from .budget import Budget
 from .executors import reason_of
@@ -63,7 +65,7 @@ def finish(
     if len(leaders) > 1:
         tell(f"measuring {len(leaders)} leaders again")
         leaders = _ranked_again(leaders, objective, study, threads, budget)
-    others = [trial for trial in finished if trial not in leaders]
+    others = [trial for trial in ranking if trial not in leaders]
     tell("training the final model")
     members = _members([*leaders, *others], objective, threads, budget)
     trainer = averaged([trainer for _, trainer in members])
@@ -75,27 +77,58 @@ def finish(
 def _members(
     ranking: Sequence[Trial], objective: Objective, threads: int, budget: Budget
 ) -> list[tuple[Trial, Trainer]]:
-    """The first so many that can be trained, as far as there is time; at least one."""
-    found: list[tuple[Trial, Trainer]] = []
+    """The first so many that can be trained, as far as there is time; at least one.
+
+    Several are trained side by side, a thread each.
+    """
     count = budget.models
-    reason, first = "", max(LEADERS, count)
-    for place in _places(len(ranking), first):
-        trial = ranking[place]
-        is_late = budget.left < budget.at_the_end(trial.number) / count
-        if len(found) == count or (found and (is_late or place >= first)):
-            break
+    found: list[tuple[Trial, Trainer]] = []
+    reasons: list[str] = []
+
+    def train(trial: Trial, stop: Callable[[], bool]) -> Trainer | None:
         try:
             trainer = objective.trainer(trial.settings)
-            trainer.use_threads(threads)
-            objective.train_fully(trainer, trial.settings)
-        except Exception as error:  # as in a trial
-            reason = reason or reason_of(error)
-        else:
-            trainer.use_threads(trainer.threads)
-            found.append((trial, trainer))
+            trainer.use_threads(max(1, threads // count))
+            objective.train_fully(trainer, trial.settings, stop)
+        except ChainruleError as error:  # a time limit that a signal raises passes through
+            reasons.append(reason_of(error))
+            return None
+        trainer.use_threads(trainer.threads)
+        return trainer
+
+    places = _places(len(ranking), max(LEADERS, count))
+    while len(found) < count:
+        wanted = min(count - len(found), threads)
+        trials = [ranking[place] for place in itertools.islice(places, wanted)]
+        if found:
+            trials = [t for t in trials if budget.needs_fully(t.number) < budget.left]
+        if not trials:
+            break
+        trained = together(train, trials, threads)
+        found += [(t, net) for t, net in zip(trials, trained, strict=True) if net is not None]
     if not found:
-        raise TrainingError(f"the final model cannot be trained: {reason}")
+        raise TrainingError(f"the final model cannot be trained: {reasons[0]}")
     return found
+
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def together(
+    function: Callable[[Item, Callable[[], bool]], Made], items: Sequence[Item], threads: int
+) -> list[Made]:
+    """The function of each item, in threads. Its second argument says whether to stop: Ctrl-C
+    reaches this thread alone, which then has the others end."""
+    if len(items) == 1:
+        return [function(items[0], lambda: False)]
+    stop = threading.Event()
+    with ThreadPoolExecutor(min(threads, len(items))) as pool:
+        try:
+            return list(pool.map(lambda item: function(item, stop.is_set), items))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def _places(length: int, first: int) -> Iterator[int]:
@@ -117,10 +150,10 @@ def averaged(trainers: Sequence[Trainer]) -> Trainer:
         return first
     model = Average([trainer.model for trainer in trainers], first.loss)
     whole = Trainer(**(first.fields() | {"model": model}))
-    path = {leaf: f"model.{path}" for path, leaf in model.leaves().items()}
+    path = {leaf: path for path, leaf in model.leaves().items()}
     leaves = [(t, leaf) for t in trainers for leaf in t.model.leaves().values()]
-    values = {path[leaf]: trainer.value(leaf) for trainer, leaf in leaves}
-    whole.session.restore(Snapshot(values, first.session.steps_done))
+    whole.set_weights({path[leaf]: trainer.value(leaf) for trainer, leaf in leaves})
+    whole.session.steps_done = first.session.steps_done
     assert first.features is not None
     whole.expect_features(first.features)
     whole.history = first.history
@@ -141,11 +174,10 @@ def _ranked_again(
         if budget.left < takes + budget.at_the_end(leaders[0].number):
             break
 
-        def measure(trial: Trial, split: int = split) -> Score:
-            return known.get((trial.number, split)) or _measured(trial, objective, split)
+        def measure(trial: Trial, stop: Callable[[], bool], split: int = split) -> Score:
+            return known.get((trial.number, split)) or _measured(trial, objective, split, stop)
 
-        with ThreadPoolExecutor(threads) as pool:
-            scores = list(pool.map(measure, leaders))
+        scores = together(measure, leaders, threads)
         for trial, score in zip(leaders, scores, strict=True):
             totals[trial.number] += score.cost
             values = {"score": objective.natural(score.cost), "loss": score.loss}
@@ -153,14 +185,17 @@ def _ranked_again(
     return sorted(leaders, key=lambda trial: totals[trial.number])
 
 
-def _measured(trial: Trial, objective: Objective, split: int) -> Score:
+def _measured(
+    trial: Trial, objective: Objective, split: int, stop: Callable[[], bool]
+) -> Score:
     try:
         trainer = objective.trainer(trial.settings)
         trainer.use_threads(1)
-        objective.train(trainer, trial.settings, objective.epochs, split)
-        return objective.score(trainer, split)
-    except Exception:  # as in a trial
-        return Score(math.inf, math.inf)
+        if objective.train(trainer, trial.settings, objective.epochs, split, stop):
+            return objective.score(trainer, split)
+    except ChainruleError:  # as in a trial
+        pass
+    return Score(math.inf, math.inf)
 
 
 def _write(study: Study, trials: Sequence[Trial], trainer: Trainer) -> None:

@@ -6,9 +6,9 @@ Source: "Deep Learning from Scratch", section 6.5: narrow the range, again and a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from .space import Choice, Numeric, Parameter, Space, Value, When, inner
+from .space import Choice, Numeric, Parameter, Settings, Space, Value, When, inner
 
 GOOD = 0.15
 """The share of all trials that counts as good."""
@@ -31,6 +31,9 @@ SMALLEST = 1 / 4
 REACH = 3.0
 """How far a range may go beyond its first ends, in widths of what it was at first: where a setting
 has no effect, the best lie at an edge by chance, again and again."""
+
+HALVINGS = 6
+"""Steps of the search for the last value that `build` accepts: to 1/64 of the way beyond an end."""
 
 OPTION_TRIALS = 6
 """How often an option has its chance before it may be left out."""
@@ -104,6 +107,42 @@ def _options(
     if again := [str(x) for x in kept if x not in now.options]:
         changes.append(f"good trials from the first ranges have {', '.join(again)}")
     return Choice(kept), "; ".join(changes)
+
+
+def within_reach(
+    name: str,
+    moved: Parameter,
+    first: Parameter,
+    good: Settings,
+    accepts: Callable[[Settings], bool],
+) -> Parameter:
+    """A range that moved beyond its first ends, as far as `build` accepts good settings there: a
+    ratio of 1.08 makes no dropout."""
+    bare, start = inner(moved), inner(first)
+    if not isinstance(bare, Numeric) or not isinstance(start, Numeric):
+        return moved
+
+    def accepted(inside: float, beyond: float) -> float:
+        if _accepts(bare.at(beyond)):
+            return beyond
+        for _ in range(HALVINGS):
+            middle = (inside + beyond) / 2
+            inside, beyond = (middle, beyond) if _accepts(bare.at(middle)) else (inside, middle)
+        return inside
+
+    def _accepts(value: Value) -> bool:
+        tried = good.copy()
+        tried[name] = value
+        return accepts(tried)
+
+    low, high = bare.place(bare.low), bare.place(bare.high)
+    bottom, top = start.place(start.low), start.place(start.high)
+    low = accepted(bottom, low) if low < bottom else low
+    high = accepted(top, high) if high > top else high
+    if (bare.at(low), bare.at(high)) == (bare.low, bare.high) or low >= high:
+        return moved
+    found = bare.between(low, high)
+    return When(moved.name, moved.values, found) if isinstance(moved, When) else found
 
 
 def how_many_are_good(trials: int) -> int:

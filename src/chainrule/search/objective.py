@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..data.split import Split, hold_out, rows_held_out
 from ..errors import InputError, TrainingError
+from ..spec import Spec
 from ..training import arrays
 from ..training.data import Part
 from ..training.metrics import larger_is_better
 from ..training.trainer import Trainer
 from .halving import Score
-from .space import Settings
+from .space import Settings, WrongSearch
 
 SEEDS = 1 << 32
 """How many seeds there are for a split."""
@@ -37,13 +39,17 @@ class Objective:
     batch_size: int
     metric: str
     seed: int
+    loss: str = ""
+    """The loss that losses of trials are compared by: see `choose_metric`."""
+    failure: BaseException | None = None
+    """What `build` raised first."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _parts: dict[Any, tuple[Part, Part]] = field(default_factory=dict)
     _splits: dict[int, tuple[Split, Split]] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without its lock, and what is made again where it arrives."""
-        fresh = {"_lock", "_parts", "_splits"}
+        fresh = {"_lock", "_parts", "_splits", "failure"}
         return {name: value for name, value in self.__dict__.items() if name not in fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -52,7 +58,11 @@ class Objective:
 
     def trainer(self, settings: Settings) -> Trainer:
         """A fresh trainer, as the user's function builds it."""
-        trainer = self.build(settings.copy())  # whoever pops one changes no trial
+        try:
+            trainer = self.build(settings.copy())  # whoever pops one changes no trial
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
         if not isinstance(trainer, Trainer):
             raise InputError(f"build returned {trainer!r}, expected a Trainer")
         if trainer.history.epochs:
@@ -60,7 +70,23 @@ class Objective:
                 f"build returned a trainer that has been trained for {trainer.history.epochs} "
                 "epochs, expected a new one each time"
             )
+        if self.metric == "loss" and self.loss and described(trainer.loss) != self.loss:
+            raise WrongSearch(
+                f"Search: metric is 'loss', but a setting changes the loss itself: {self.loss} and "
+                f"{described(trainer.loss)}: losses of another kind cannot be compared; take a "
+                "metric such as 'rmse' or 'accuracy'"
+            )
         return trainer
+
+    def accepts(self, settings: Settings) -> bool:
+        """Whether `build` makes a trainer of these settings."""
+        try:
+            self.build(settings.copy())
+        except WrongSearch:
+            raise
+        except Exception:  # whatever it is, a trial would fail by it
+            return False
+        return True
 
     def train(
         self,
@@ -74,10 +100,12 @@ class Objective:
         self._fit(trainer, settings, self.parts(trainer, split)[0], epochs, stop)
         return trainer.history.epochs == epochs
 
-    def train_fully(self, trainer: Trainer, settings: Settings) -> None:
+    def train_fully(
+        self, trainer: Trainer, settings: Settings, stop: Callable[[], bool] = lambda: False
+    ) -> None:
         """Train on all rows, those of validation too."""
         rows = trainer.part(self.rows.X, self.rows.y)
-        self._fit(trainer, settings, rows, self.epochs, lambda: False)
+        self._fit(trainer, settings, rows, self.epochs, stop)
         if trainer.history.epochs < self.epochs:  # `fit` takes Ctrl-C for the end of training
             raise KeyboardInterrupt
 
@@ -103,14 +131,18 @@ class Objective:
         value = scores[self.metric]
         if not math.isfinite(value) or not math.isfinite(scores["loss"]):
             raise TrainingError("the loss on the validation rows is not finite")
-        return Score(-value if self.larger_is_better else value, scores["loss"])
+        # A loss that a setting changes breaks no tie.
+        loss = scores["loss"] if described(trainer.loss) == self.loss else math.inf
+        return Score(-value if self.larger_is_better else value, loss)
 
     def choose_metric(self, trainer: Trainer) -> None:
-        """What trials are compared by: unless the user said it, the accuracy or else the loss."""
-        known = ["loss", *(metric.name for metric in trainer.session.recipe.metrics)]
-        self.metric = self.metric or ("accuracy" if "accuracy" in known else "loss")
+        """The score of trials, from the first trainer: unless the user said it, the first of its
+        metrics, which no setting changes; without any the loss."""
+        known = [*(metric.name for metric in trainer.session.recipe.metrics), "loss"]
+        self.metric = self.metric or known[0]
         if self.metric not in known:
             raise InputError(f"Search: metric is {self.metric!r}, there is {', '.join(known)}")
+        self.loss = described(trainer.loss)
 
     @property
     def larger_is_better(self) -> bool:
@@ -145,8 +177,8 @@ class Objective:
 
 
 def prepared(X: Any, y: Any) -> Split:
-    """Rows as arrays: of float32, which most trials need not convert again."""
-    features = arrays.features(X, "float32")
+    """Rows as arrays, in the precision in which they come: a trainer converts them to its own."""
+    features, _ = arrays.matrix(X)
     targets = arrays.numbers(y, "y")
     if targets.ndim == 0:
         raise InputError(f"y is {y!r}, expected a target for each row")
@@ -157,6 +189,27 @@ def prepared(X: Any, y: Any) -> Split:
             f"X has {len(features)} rows, expected 2 or more: to train and to validate"
         )
     return Split(features, targets)
+
+
+def described(spec: Spec) -> str:
+    """A spec by its class and fields; a function, which has no fields, by its code."""
+    return msgspec.json.encode(_plain(spec)).decode()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Spec():
+            fields = {name: _plain(x) for name, x in value.fields().items()}
+            return {"kind": value.kind, **fields}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case np.ndarray() | np.generic():
+            return value.tolist()
+        case None | bool() | int() | float() | str():
+            return value
+    code = getattr(value, "__code__", None)
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    return [name] if code is None else [name, code.co_code.hex(), repr(code.co_consts)]
 
 
 def fingerprint(rows: Split) -> str:

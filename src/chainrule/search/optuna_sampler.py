@@ -44,8 +44,10 @@ class OptunaSampler:
         self._told = 0
         self.rounds, self.ahead = [Round(0, space, {})], LAG + 1
 
-    def draw(self, trials: Sequence[Trial]) -> tuple[int, Settings] | None:
+    def draw(self, trials: Sequence[Trial], attempt: int = 0) -> tuple[int, Settings] | None:
         """Told of all trials but the last few, in their order."""
+        if attempt:
+            self._study.tell(self._asked.pop(), state=self._optuna.trial.TrialState.FAIL)
         while self._told < len(trials) - LAG:
             if trials[self._told].status == "running":
                 return None

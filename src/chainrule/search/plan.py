@@ -16,7 +16,7 @@ from typing import Any
 from . import halving
 from .halving import Score
 from .sampling import make_sampler
-from .space import Parameter
+from .space import Parameter, Settings
 from .trial import TOO_SLOW, Round, Rules, Status, Trial, ranking
 
 HOPELESS = 10
@@ -24,6 +24,11 @@ HOPELESS = 10
 
 MOST_OPEN = 256
 """Trials that are kept in memory at most, those that wait for slow ones before them too."""
+
+
+MOST_ATTEMPTS = 1000
+"""Draws without new settings after which there are none: with one left of 100 it is missed once in
+20,000 times."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,21 @@ class Task:
 class Plan:
     """Hands out tasks, is told the scores, and decides."""
 
-    def __init__(self, rules: Rules, space: dict[str, Parameter]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        space: dict[str, Parameter],
+        accepts: Callable[[Settings], bool] = lambda settings: True,
+    ) -> None:
+        """`accepts` says whether settings beyond the first ranges make a trainer."""
         self.rules = rules
         self.rungs = halving.rungs(rules.epochs, rules.factor)
         self.trials: list[Trial] = []
-        self._sampler = make_sampler(rules, space)
+        self._sampler = make_sampler(rules, space, accepts)
+        self._drawn: set[int] = set()
+        """The hashes of all settings: whole dictionaries would be some 2 KB a trial."""
+        self.exhausted = False
+        """Whether all settings of the space have been tried."""
         self._open = 0
         """Trials that have not ended."""
         self._settled = [0] * len(self.rungs)
@@ -68,14 +83,27 @@ class Plan:
                 self._ready.remove(number)
                 return task
         number = len(self.trials)
-        if number == self.rules.trials or self.failing or self._open >= MOST_OPEN:
+        if self._all_started or self._open >= MOST_OPEN:
             return None
-        drawn = self._sampler.draw(self.trials)
+        drawn = self._new_settings()
         if drawn is None:
             return None
         self.trials.append(Trial(number, *drawn))
         self._open += 1
         return Task(number, 0)
+
+    def _new_settings(self) -> tuple[int, Settings] | None:
+        """The round and settings that no trial has had: an equal one would tell nothing new."""
+        for attempt in range(MOST_ATTEMPTS):
+            drawn = self._sampler.draw(self.trials, attempt)
+            if drawn is None:
+                return None
+            key = hash(tuple(drawn[1].items()))
+            if key not in self._drawn:
+                self._drawn.add(key)
+                return drawn
+        self.exhausted = True
+        return None
 
     @property
     def rounds(self) -> list[Round]:
@@ -85,8 +113,11 @@ class Plan:
     @property
     def ended(self) -> bool:
         """Whether there is nothing left to do."""
-        all_started = len(self.trials) == self.rules.trials or bool(self.failing)
-        return all_started and self._open == 0
+        return self._all_started and self._open == 0
+
+    @property
+    def _all_started(self) -> bool:
+        return len(self.trials) == self.rules.trials or self.exhausted or bool(self.failing)
 
     @property
     def failing(self) -> str:

@@ -18,7 +18,7 @@ from ..training.session import Snapshot
 from ..training.trainer import Trainer
 from .executors import Found, Job, reason_of
 from .objective import Objective
-from .space import UnknownSetting
+from .space import WrongSearch
 
 State = dict[str, Any]
 """What training goes on from: values by name, steps done, and the history."""
@@ -63,7 +63,7 @@ class Ray:
                 return [None] * len(jobs)
         found = self._ray.get(task)
         if isinstance(found, str):
-            raise UnknownSetting(found)
+            raise WrongSearch(found)
         for job, (_, state) in zip(jobs, found, strict=True):
             self._states[job.trial] = state
         return [result for result, _ in found]
@@ -86,13 +86,13 @@ _last: dict[str, Objective] = {}
 def carry_out(
     key: str, objective: Objective, jobs: Sequence[Job], states: Sequence[State | None]
 ) -> list[tuple[Found, State | None]] | str:
-    """In a worker: train each trial from its state on; or which setting there is not."""
+    """In a worker: train each trial from its state on; or what is wrong with the search."""
     if key not in _last:
         _last.clear()
         _last[key] = objective
     try:
         return [_trained(_last[key], job, state) for job, state in zip(jobs, states, strict=True)]
-    except UnknownSetting as error:  # raised here, its text would be a traceback in colours
+    except WrongSearch as error:  # raised here, its text would be a traceback in colours
         return str(error)
 
 
@@ -104,7 +104,7 @@ def _trained(objective: Objective, job: Job, state: State | None) -> tuple[Found
             _restore(trainer, state)
         objective.train(trainer, job.settings, job.epochs)
         return objective.score(trainer), _state(trainer)
-    except UnknownSetting:
+    except WrongSearch:
         raise
     except Exception as error:  # as in a thread
         return reason_of(error), None

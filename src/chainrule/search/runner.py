@@ -57,13 +57,34 @@ class Runner:
         self.began = time.monotonic()
         self._changed = threading.Condition()
         self._rounds = 0
+        self._is_exhausted = False
         self._decisions: list[str] = []
         self._busy = 0
         self._stopped = False
+        self._waiting: list[Task] = []
+        """Tasks of trials that the study has, and which it has no score for."""
         self._error: BaseException | None = None
 
-    def run(self, progress: Callable[[Progress], object] | None) -> None:
-        """Until the plan has ended or the time is up; Ctrl-C ends it after the epochs under way."""
+    def replay(self) -> None:
+        """Do what the study tells, whatever the clock says: the best of all its trials counts."""
+        last = max(self.known.settings, default=-1)
+        while not self._waiting or self._waiting[-1].trial <= last:
+            task = self.plan.next() if last >= 0 else None
+            self._write_rounds()
+            if task is None:
+                return
+            self.known.check(self.plan.trials[task.trial])
+            if task in self.known.found:
+                self._report(task, self.known.found[task])
+            else:
+                self._waiting.append(task)
+
+    def run(
+        self,
+        progress: Callable[[Progress], object] | None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Until the plan has ended, the time is up, or `stop` says so: after the steps under way."""
         workers = [
             threading.Thread(target=self._work, args=(i,), name=f"chainrule-trial-{i}", daemon=True)
             for i in range(self.executor.workers)
@@ -79,6 +100,8 @@ class Runner:
                     seen = self.progress()
                 if progress is not None:
                     progress(seen)
+                if stop():
+                    self._stopped = True
         except BaseException:
             self._stopped = True
             raise
@@ -89,7 +112,11 @@ class Runner:
                 worker.join()
         if self._error is not None:
             raise self._error
-        self._write_unfinished()
+
+    def end(self) -> None:
+        """End the trials that have not ended: for time, or because somebody stopped the search."""
+        unfinished = self.plan.end("the time was up" if self.is_late else "the search was stopped")
+        self.study.write([("trials", row_of(trial)) for trial in unfinished])
 
     @property
     def is_late(self) -> bool:
@@ -136,7 +163,7 @@ class Runner:
         tasks: list[Task] = []
         while not self._ends():
             full = len(tasks) == self.executor.at_once
-            task = None if full else self.plan.next(self._fits)
+            task = None if full else self._next_task()
             self._write_rounds()
             if task is not None:
                 self.known.check(self.plan.trials[task.trial])
@@ -154,11 +181,20 @@ class Runner:
                 self._changed.notify_all()
         return []
 
+    def _next_task(self) -> Task | None:
+        for task in self._waiting:
+            if self._fits(task):
+                self._waiting.remove(task)
+                return task
+        return self.plan.next(self._fits)
+
     def _fits(self, task: Task) -> bool:
         """Whether there is time for a trial to go on, and for a final model, its own or the
         leader's: else what it does would be for nothing."""
-        assert self.plan.leader is not None
-        models = task.trial, self.plan.leader.number
+        leader = self.plan.leader
+        if leader is None:
+            return True
+        models = task.trial, leader.number
         left = min(self.budget.left_for_trials(trial) for trial in models)
         return self.budget.needs(task.trial, self._epochs(task)) <= left
 
@@ -199,11 +235,6 @@ class Runner:
             if trial.status != "running":
                 self.executor.forget(trial.number)
 
-    def _write_unfinished(self) -> None:
-        """What became of the trials for which there was no time."""
-        unfinished = self.plan.end("the time was up")
-        self.study.write([("trials", row_of(trial)) for trial in unfinished])
-
     def _write_rounds(self) -> None:
         for found in self.plan.rounds[self._rounds :]:
             space = {name: to_plain(parameter) for name, parameter in found.space.items()}
@@ -214,6 +245,10 @@ class Runner:
                 for name, reason in found.reasons.items()
             ]
         self._rounds = len(self.plan.rounds)
+        if self.plan.exhausted and not self._is_exhausted:
+            self._is_exhausted = True
+            count = len(self.plan.trials)
+            self._decisions.append(f"all {count} settings of the space have been tried")
 
     def progress(self) -> Progress:
         """How far it is."""

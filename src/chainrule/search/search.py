@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
@@ -17,17 +18,18 @@ from ..errors import ChainruleError, FileError, InputError, TrainingError
 from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
+from ..training.interrupt import Interrupt
 from ..training.trainer import Trainer
 from .budget import Budget
 from .executors import Kind, make_executor, reason_of
-from .final import finish
+from .final import finish as make_final
 from .halving import FIRST
-from .objective import Objective, fingerprint, prepared
+from .objective import Objective, described, fingerprint, prepared
 from .plan import Plan
 from .recorded import recorded
 from .result import Result
 from .runner import Progress, Runner
-from .space import Settings, UnknownSetting, checked
+from .space import Settings, WrongSearch, checked
 from .study import Study, to_json
 from .trial import Draw, Rules
 
@@ -41,7 +43,8 @@ class Search(Spec):
     those before it and itself; `reduction=None` trains all to the end. After every `round_size`
     trials each range moves to where the good ones lie, unless `narrow=False`. `draw` is "random",
     "sobol" (more even than chance), or with Optuna "tpe" or "cmaes", which narrow by themselves.
-    `metric` is "accuracy", "loss", "rmse", …; by default the accuracy where there is one. With
+    `metric` is "accuracy", "rmse", "loss", …; by default the first metric of the trainer, which no
+    setting changes. No settings are tried twice: where all have been tried the search ends. With
     `average` the final model's prediction is the mean of those of so many of the best settings.
 
     The same seed and number of trials gives the same study, whatever the number of threads: a trial
@@ -91,6 +94,8 @@ class Search(Spec):
         if not callable(self.build):
             raise InputError(f"Search: build is {self.build!r}, expected a function of settings")
         self.space = checked(self.space)
+        self._kept: Study | None = None
+        """In the place of a file: what an interrupted search found."""
         if self.trials is None and self.minutes is None:
             raise InputError("Search: give trials, minutes, or both: there would be no end")
         if self.reduction == 1:
@@ -106,51 +111,90 @@ class Search(Spec):
         y: Any,
         *,
         resume: bool = False,
+        finish: bool = False,
+        stop: Callable[[], bool] | None = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> Result:
         """Search, then train the best settings fully, on all rows.
 
-        `resume` goes on with the study that lies at `study`: as if it had never been interrupted.
-        Ctrl-C ends the search; the study keeps every rung that a trial had come to.
+        `resume` goes on with the study that lies at `study`, or that this object has in memory: as
+        if it had never been interrupted. With `finish` too no trial is trained any more: the
+        result is that of the trials in the study. `stop` is asked a few times a second; where it
+        says True, the trials end and the final model follows. Ctrl-C ends the search; the study
+        keeps every rung that a trial had come to.
         """
+        threads = self.threads or processors()
         budget = Budget(
             math.inf if self.minutes is None else self.minutes * 60,
             self.epochs,
             self.average,
+            threads,
             1.0 / (1.0 - self.validation_fraction),
         )
-        if resume:
-            if self.study is None:
-                raise InputError("Search: resume is True, but no study is named to go on with")
+        if resume and self.study is not None:
             check_readable(self.study)
+        elif resume and self._kept is None:
+            raise InputError("Search: resume is True, but no study is named to go on with")
+        elif finish and not resume:
+            raise InputError("Search: finish is True, expected resume=True beside it: there is no "
+                             "trial to finish with")
         objective = Objective(
             self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
             self.metric or "", self.seed,
         )  # fmt: skip
-        objective.choose_metric(self._first(objective))
-        study = Study(self.study)
+        first = self._first(objective, X, y)
+        objective.choose_metric(first)
+        study = self._kept if resume and self._kept is not None else Study(self.study)
+        self._kept = None
         try:
-            together = self._agree(study, objective, resume)
-            plan = Plan(self._rules(together), dict(self.space))
-            known = recorded(study, objective)
-            executor = make_executor(self.executor, objective, self.threads)
-            runner = Runner(plan, objective, executor, study, known, budget)
-            try:
-                runner.run(progress)
-            finally:
-                executor.close()
-            if plan.failing:
-                raise _hopeless(plan)
+            together = self._agree(study, objective, resume, described(first))
+            plan = Plan(self._rules(together), dict(self.space), objective.accepts)
+            runner = self._trials(plan, objective, study, budget, progress, stop, finish)
 
             def tell(phase: str) -> None:
                 if progress is not None:
                     progress(replace(runner.progress(), phase=phase, seconds_left=None))
 
-            final = finish(plan, objective, study, self.threads or processors(), budget, tell)
+            final = make_final(plan, objective, study, threads, budget, tell)
         except BaseException:
-            study.close()
+            if self.study is None:  # nothing else has what was found
+                self._kept = study
+            else:
+                study.close()
             raise
         return Result(final, plan, objective, study)
+
+    def _trials(
+        self,
+        plan: Plan,
+        objective: Objective,
+        study: Study,
+        budget: Budget,
+        progress: Callable[[Progress], object] | None,
+        stop: Callable[[], bool] | None,
+        finish: bool,
+    ) -> Runner:
+        """Carry out the plan; Ctrl-C is raised once all that was found is in the study."""
+        known = recorded(study, objective)
+        executor = make_executor(self.executor, objective, self.threads)
+        runner = Runner(plan, objective, executor, study, known, budget)
+        try:
+            with budget.not_counted():
+                runner.replay()
+            with Interrupt() as interrupt:
+                if not finish:
+                    runner.run(progress, lambda: interrupt.asked or (stop is not None and stop()))
+        finally:
+            executor.close()
+        if interrupt.asked:
+            raise KeyboardInterrupt(
+                f"after {len(plan.trials)} trials, which are kept: run(X, y, resume=True) goes on, "
+                "and finish=True beside it makes the final model of these"
+            )
+        runner.end()
+        if plan.failing:
+            raise _hopeless(plan) from objective.failure
+        return runner
 
     def _rules(self, together: int = FIRST) -> Rules:
         return Rules(
@@ -158,7 +202,7 @@ class Search(Spec):
             self.draw, together,
         )  # fmt: skip
 
-    def _first(self, objective: Objective) -> Trainer:
+    def _first(self, objective: Objective, X: Any, y: Any) -> Trainer:
         """A trainer of the first settings for which there is one, and which the data fit.
 
         Data that fit none of the first ones are refused before any trial.
@@ -168,25 +212,28 @@ class Search(Spec):
         while (task := plan.next()) is not None:
             try:
                 trainer = objective.trainer(plan.trials[task.trial].settings)
-            except UnknownSetting:
+            except WrongSearch:
                 raise
             except Exception as error:  # as in a trial
                 plan.fail(task, reason_of(error))
                 continue
             try:
-                trainer.part(objective.rows.X, objective.rows.y)  # in whose shapes errors speak
+                trainer.part(X, y)  # in whose shapes and names errors speak
                 objective.parts(trainer, 0)
             except ChainruleError as error:
                 refused = refused or error
                 plan.fail(task, reason_of(error))
             else:
                 return trainer
-        raise refused or _hopeless(plan)
+        if refused is not None:
+            raise refused
+        raise _hopeless(plan) from objective.failure
 
     # The study ----------------------------------------------------------------------------------
 
-    def _agree(self, study: Study, objective: Objective, resume: bool) -> int:
-        """A new study is begun; one that is there must be of the same search and data.
+    def _agree(self, study: Study, objective: Objective, resume: bool, first: str) -> int:
+        """A new study is begun; one that is there must be of the same search, data and `build`,
+        whose trainer of the first settings is described by `first`.
 
         Returns how many of the first trials are compared with each other: as it was decided when
         the study was begun, also where more trials are added.
@@ -200,6 +247,7 @@ class Search(Spec):
                              "narrow", "round_size", "draw")
             },
             "scored_by": objective.metric,
+            "build": hashlib.sha256(first.encode()).hexdigest()[:32],
         }  # fmt: skip
         facts = study.facts()
         if facts is None:  # one that was killed before it wrote any is begun here
@@ -241,6 +289,11 @@ def _hopeless(plan: Plan) -> TrainingError:
 def _difference(name: str, there: Any, here: Any) -> str:
     if name == "data":
         return "this study is of other data"
+    if name == "build":
+        return (
+            "build makes another trainer of the same settings than when this study was begun: its "
+            "scores are those of other models; begin a new study"
+        )
     if name == "space":
         names = [x for x in {**there, **here} if there.get(x) != here.get(x)]
         return f"this study has another space: {', '.join(names) or 'the order of settings'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,11 +13,16 @@ import numpy as np
 from ..errors import InputError
 from ..limits import Finite, Positive
 from ..spec import Spec
+from ..words import near
 
 Value = float | int | str | bool | None
 
 
-class UnknownSetting(InputError):
+class WrongSearch(InputError):
+    """The search as a whole is wrong, and not the settings of one trial: it ends."""
+
+
+class UnknownSetting(WrongSearch):
     """`build` asked for a setting that the space does not have."""
 
 
@@ -35,9 +39,8 @@ class Settings(dict[str, Any]):
                 f"no setting {name!r} in this trial: there is one only where {when.name!r} is "
                 f"{' or '.join(map(repr, when.values))}; ask for it by settings.get({name!r})"
             )
-        near = _near(str(name), self)
         raise UnknownSetting(
-            f"no setting {name!r}{near or ': there is ' + ', '.join(map(repr, self))}"
+            f"no setting {name!r}{near(str(name), self) or ': there is ' + ', '.join(map(repr, self))}"
         )
 
     def copy(self) -> Settings:
@@ -56,6 +59,8 @@ MOST = 10.0**MOST_DECADES
 class Parameter(Spec):
     """What a setting may be. A subclass says what a number 0 ≤ u < 1 stands for."""
 
+    is_base = True
+
     def value(self, u: float) -> Value:
         """The value at a place in the range."""
         raise NotImplementedError
@@ -70,6 +75,8 @@ class Numeric(Parameter):
 
     Narrowing may go beyond both ends where the best lie there, unless it is `fixed`.
     """
+
+    is_base = True
 
     low: Finite
     high: Finite
@@ -256,6 +263,10 @@ def checked(space: Any) -> dict[str, Parameter]:
     """A space that makes sense; an `InputError` otherwise."""
     if not isinstance(space, Mapping) or not space:
         raise InputError(f"Search: space is {space!r}, expected settings by name")
+    space = {
+        name: Choice([x]) if isinstance(x, Value) else x  # the same for all trials
+        for name, x in space.items()
+    }
     for i, (name, parameter) in enumerate(space.items()):
         if name in COLUMNS:
             raise InputError(
@@ -275,7 +286,7 @@ def _check_condition(
     name: str, when: When, space: Mapping[str, Any], before: Sequence[str]
 ) -> None:
     if when.name not in before:
-        hint = _near(when.name, before)
+        hint = near(when.name, before)
         if when.name in space:
             hint = ": a setting must stand before those that depend on it"
         what = "itself" if when.name == name else f"{when.name!r}"
@@ -286,15 +297,8 @@ def _check_condition(
             raise InputError(
                 f"Search: {name!r} depends on {when.name!r} being {value!r}, which it cannot be "
                 f"({type(other).__name__}: {described(other)})"
-                + _near(str(value), described(other).split(", "))
+                + near(str(value), described(other).split(", "))
             )
-
-
-def _near(word: str, words: Iterable[str]) -> str:
-    """What might have been meant, whatever is a capital."""
-    small = {other.lower(): other for other in words}
-    found = difflib.get_close_matches(word.lower(), small, 1)
-    return f"; did you mean {small[found[0]]!r}?" if found else ""
 
 
 def _plain(value: Any) -> Any:

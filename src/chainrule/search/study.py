@@ -76,6 +76,7 @@ class Facts(TypedDict, total=False):
 
     space: Required[dict[str, dict[str, Any]]]
     data: Required[str]
+    build: str
     epochs: int
     batch_size: int
     validation_fraction: float

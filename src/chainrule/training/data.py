@@ -1,7 +1,11 @@
 """The rows that a run goes through, checked."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError, ShapeError
 from ..graph.tensor import Array
@@ -16,6 +20,8 @@ class Part:
     X: Array
     y: Array
     weight: Array | None = None
+    name: arrays.Name = arrays.Name("X")
+    """How errors call X, its columns and its rows."""
 
     @property
     def form(self) -> tuple[int | None, bool]:
@@ -24,14 +30,32 @@ class Part:
 
 
 def part(
-    X: Array, y: Any, weight: Any, *, target: Target, columns: int, dtype: str, prefix: str = ""
+    X: Array,
+    y: Any,
+    weight: Any,
+    name: arrays.Name,
+    *,
+    target: Target,
+    columns: int,
+    dtype: str,
+    prefix: str = "",
 ) -> Part:
-    """Targets and weights checked against features that are checked already."""
+    """Features, targets and weights, checked. Rows of weight 0 are dropped, whatever is in them."""
     if len(X) == 0:
         raise InputError(f"{prefix}X has no rows")
-    checked = arrays.targets(y, target, columns, dtype, f"{prefix}y")
-    if len(checked) != len(X):
-        raise ShapeError(f"{prefix}y has {len(checked)} rows, but {prefix}X has {len(X)}")
+    y, y_name = arrays.numbers(y, f"{prefix}y"), arrays.Name(f"{prefix}y")
+    if y.ndim == 0 or len(y) != len(X):
+        found = "one value" if y.ndim == 0 else f"{len(y)} rows"
+        raise ShapeError(f"{prefix}y has {found}, but {prefix}X has {len(X)}")
     if weight is not None:
         weight = arrays.weights(weight, len(X), dtype, f"{prefix}sample_weight")
-    return Part(X, checked, weight)
+        if not weight.all():
+            (kept,) = np.nonzero(weight)
+            X, y, weight = X[kept], y[kept], weight[kept]
+            name, y_name = replace(name, rows=kept), replace(y_name, rows=kept)
+    return Part(
+        arrays.features(X, dtype, name),
+        arrays.targets(y, target, columns, dtype, y_name),
+        weight,
+        name,
+    )

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..advice import advise
+from ..errors import TrainingError
 from ..graph.tensor import Array
 from .data import Part
-from .early_stopping import BestSoFar
+from .early_stopping import VALIDATION, BestSoFar
 from .history import History
-from .session import Chunk, Clock, Pace, Session
+from .session import Chunk, Clock, Diverged, Pace, ScheduleError, Session
 
 Row = dict[str, float]
 
@@ -59,7 +61,41 @@ class Loop:
     """Whether training is to end now, and by which word that is told: "interrupted"."""
 
     def run(self, last_epoch: int, horizon: int) -> None:
-        """Train until that epoch; schedules are laid out over `horizon` epochs."""
+        """Train until that epoch; schedules are laid out over `horizon` epochs.
+
+        However it ends, the best state is restored where somebody asked for it.
+        """
+        try:
+            self._consider_start()
+            self._epochs(last_epoch, horizon)
+        except Diverged as error:
+            raise self._told(error) from None
+        finally:
+            if self.best is not None and self.best.snapshot is not None:
+                self.session.restore(self.best.snapshot)
+        nothing = self.best is not None and self.best.snapshot is None and self.history.epochs
+        if nothing and not self.asked():
+            advise(str(self.best))
+
+    def _consider_start(self) -> None:
+        """A model that was trained before may be better than all that comes."""
+        if self.best is None or self.validation is None or not self.history.epochs:
+            return
+        scores = self.session.scores(self.validation)
+        row = {f"{VALIDATION}{name}": value for name, value in scores.items()}
+        if self.best.stopping.monitor in row:
+            self.best.consider(row, self.history.epochs, self.session)
+
+    def _told(self, error: Diverged) -> TrainingError:
+        epochs = self.history.epochs
+        kept = f"at the end of epoch {epochs}" if epochs else "before training"
+        if self.best is not None and self.best.snapshot is not None:
+            kept = f"at the end of epoch {self.best.epoch}, the best one"
+        told = TrainingError(f"{error}. The weights are as they were {kept}")
+        told.history = self.history
+        return told
+
+    def _epochs(self, last_epoch: int, horizon: int) -> None:
         history, at_once = self.history, not self._is_watched
         steps = -(-len(self.data.X) // self.batch_size)
         pace = Pace(steps * self.session.slowest_step(self.batch_size))
@@ -72,8 +108,6 @@ class Loop:
             else:
                 at_once = self._several(clock, count)
             pace.took(count, time.perf_counter() - began)
-        if self.best is not None and self.best.snapshot is not None:
-            self.session.restore(self.best.snapshot)
 
     @property
     def _is_watched(self) -> bool:
@@ -98,7 +132,7 @@ class Loop:
         if self.validation is not None:
             scores = self.session.scores(self.validation, lambda: bool(self.asked()))
             names = ("loss", *(metric.name for metric in self.session.recipe.metrics))
-            row |= {f"val_{name}": scores.get(name, math.nan) for name in names}
+            row |= {f"{VALIDATION}{name}": scores.get(name, math.nan) for name in names}
         self.history.append(row | {"seconds": time.perf_counter() - began})
         self.history.stopped = self._end(row)
 
@@ -109,7 +143,7 @@ class Loop:
         orders = self._orders(clock, count)
         try:
             (chunk,) = self.session.train(self.data, orders, self.batch_size, clock)
-        except Exception:  # whatever it is, it will be raised again
+        except (Diverged, ScheduleError):  # it is raised again, after the good epochs
             return False
         rows = self.session.means([chunk.outputs], count)
         seconds = (time.perf_counter() - began) / count
@@ -130,10 +164,22 @@ class Loop:
     def _end(self, row: Row) -> str:
         """Why training ends after this epoch; empty if it does not."""
         best, epochs = self.best, self.history.epochs
-        is_over = best is not None and best.is_over(row, epochs, self.session)
-        ended = [callback(row) for callback in self.callbacks]
+        if best is not None:
+            best.consider(row, epochs, self.session)
+        ended = [_is_true(callback(row)) for callback in self.callbacks]
         if word := self.asked():
             return f"{word} after epoch {epochs}; the model keeps what it learned"
-        if best is not None and is_over:
-            return f"{best.monitor} was best in epoch {best.epoch}, whose weights are restored"
+        if best is not None and best.is_over(epochs):
+            return str(best)
         return "a callback ended it" if any(ended) else ""
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether a callback ends training: by True, and by nothing else that Python takes for true."""
+    if answer is not None and not isinstance(answer, bool | np.bool_):
+        advise(
+            f"a callback returned {answer!r:.80}, which ends nothing: return True to end training, "
+            "else None"
+        )
+        return False
+    return bool(answer)

@@ -12,6 +12,8 @@ from ..spec import Spec
 class Metric(Spec):
     """Base of all metrics: a weighted mean over the rows, and what is made of it."""
 
+    is_base = True
+
     name: ClassVar[str]
     targets: ClassVar[tuple[Target, ...]] = ("real", "binary")
     """The kinds of targets that it makes sense for."""

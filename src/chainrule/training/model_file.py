@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +13,38 @@ import numpy as np
 from ..errors import FileError, InputError
 from ..files import check_readable, write_whole
 from ..graph.tensor import Array
-from ..spec import from_plain, to_plain
+from ..spec import constructing, fields_of, kind_named, to_plain
+from . import programs
 from .history import History
 from .session import Snapshot
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an older chainrule could not read the file any more."""
+
+KEY = "chainrule"
+"""The only key of the metadata, because safetensors writes several in a random order. Its value is
+the digest, and the description as JSON."""
+
+TIMES = ("seconds",)
+"""Columns of a history that no file has: equal trainings write equal bytes."""
+
+INFINITE = {"inf": math.inf, "-inf": -math.inf}
+"""What JSON has no number for; NaN is null."""
 
 
 class Header(msgspec.Struct, forbid_unknown_fields=True):
-    """The JSON in the metadata of the file, under "chainrule"."""
+    """The description of a model, in JSON."""
 
     format: int
     version: str
     trainer: dict[str, Any]
     features: int
+    parameters: int
     steps_done: int
-    history: dict[str, list[float | None]]
+    history: dict[str, list[float | str | None]]
     stopped: str
     notes: dict[str, Any]
 
@@ -44,20 +57,32 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
 
     if trainer.features is None:
         raise InputError("save: there is nothing learned yet; fit first")
-    tensors = trainer.session.values()
     header = Header(
         format=FORMAT,
         version=__version__,
         trainer=to_plain(trainer),
         features=trainer.features,
+        parameters=trainer.model.parameter_count,
         steps_done=trainer.session.steps_done,
-        history={name: [_or_none(x) for x in values] for name, values in trainer.history.items()},
+        history={
+            name: [_to_json(x) for x in values]
+            for name, values in trainer.history.items()
+            if name not in TIMES
+        },
         stopped=trainer.history.stopped,
         notes=trainer.notes,
     )
-    json = msgspec.json.encode(header)
-    metadata = {"chainrule": json.decode(), "sha256": _digest(json, tensors)}
-    write_whole(path, to_bytes(tensors, metadata))
+    try:
+        json = msgspec.json.encode(header)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"save: notes are no plain data: {error}") from None
+    write_whole(path, encoded(json, trainer.session.values(), to_bytes))
+
+
+def encoded(json: bytes, tensors: dict[str, Array], to_bytes: Any) -> bytes:
+    """The bytes of a model file."""
+    plain = {name: _in_order(value) for name, value in tensors.items()}
+    return bytes(to_bytes(plain, {KEY: f"{_digest(json, plain)} {json.decode()}"}))
 
 
 def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
@@ -71,33 +96,34 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
     Traceback (most recent call last):
     chainrule.errors.FileError: no_such_file.safetensors: there is no such file
     """
+    if unknown := settings.keys() - {"engine", "threads"}:
+        raise InputError(f"load: {min(unknown)!r} is not engine or threads")
     header, tensors = read(path)
-    from .trainer import Trainer
-
-    if unknown_settings := settings.keys() - {"engine", "threads"}:
-        raise InputError(f"load: {min(unknown_settings)!r} is not engine or threads")
     try:
-        trainer = from_plain(header.trainer | settings)
-        if not isinstance(trainer, Trainer):
-            raise FileError(f"a {header.trainer.get('kind')!r} is no trainer")
+        return _trainer(header, tensors, settings)
     except FileError as error:
         raise FileError(f"{path}: {error}") from None
-    leaves = trainer.session.state()
-    for name, leaf in leaves.items():
-        _check_tensor(f"{path}: {name}", tensors.get(name), leaf.shape, trainer.dtype)
-    if unknown := tensors.keys() - leaves.keys():
-        raise FileError(f"{path}: {min(unknown)} is no part of the model")
-    try:
-        trainer.expect_features(header.features)
-    except InputError as error:
-        raise FileError(f"{path}: damaged: {error}") from None
-    trainer.session.restore(Snapshot(tensors, header.steps_done))
-    columns = {
-        name: [float("nan") if x is None else x for x in values]
-        for name, values in header.history.items()
-    }
-    trainer.history = History(columns, header.stopped)
-    trainer.notes = header.notes
+
+
+def _trainer(header: Header, tensors: dict[str, Array], settings: dict[str, Any]) -> Trainer:
+    from .trainer import Trainer
+
+    cls = kind_named(header.trainer.get("kind"))
+    if not issubclass(cls, Trainer):
+        raise FileError(f"a {cls.kind} is no trainer")
+    fields = fields_of(header.trainer | settings)
+    dtype = fields.get("dtype")
+    for name, value in tensors.items():
+        if value.dtype != dtype:
+            raise FileError(f"{name} is {value.dtype}, expected {dtype}")
+        if not np.isfinite(value).all():
+            raise FileError(f"{name} has values that are not finite")
+    start = Snapshot(tensors, header.steps_done)
+    with constructing(cls.kind):
+        trainer = cls.restored(fields, start, header.features, history_of(header), header.notes)
+        targets = None if trainer.loss.target == "class" else trainer.outputs
+        given = programs.inputs(header.features, targets, False)
+        programs.evaluation_program(trainer.session.recipe, given)  # the loss fits the outputs
     return trainer
 
 
@@ -109,39 +135,34 @@ def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Array]]:
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
-            if "chainrule" not in metadata:
+            if KEY not in metadata:
                 raise FileError(f"{path}: a safetensors file, but not one that chainrule wrote")
-            json = metadata["chainrule"].encode()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise FileError(f"{path}: not a model file, or damaged ({error})") from None
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if metadata.get("sha256") != _digest(json, tensors):
+    if "sha256" in metadata:
+        raise FileError(f"{path}: of an early version of chainrule: train the model again")
+    digest, _, text = metadata[KEY].partition(" ")
+    json = text.encode()
+    if digest != _digest(json, tensors):
         raise FileError(f"{path}: damaged: the contents do not match their checksum")
     try:
         form = msgspec.json.decode(json, type=FormatOnly)
-        if form.format > FORMAT:
+        if form.format != FORMAT:
             raise FileError(
                 f"{path}: written by chainrule {form.version} in format {form.format}, "
-                f"but this version reads formats up to {FORMAT}"
+                f"but this version reads format {FORMAT}"
             )
         header = msgspec.json.decode(json, type=Header)
-        if len({len(values) for values in header.history.values()}) > 1 or header.steps_done < 0:
-            raise FileError(f"{path}: damaged: the history makes no sense")
-        return header, tensors
     except (msgspec.MsgspecError, RecursionError) as error:
         raise FileError(f"{path}: damaged: {error}") from None
-
-
-def _check_tensor(name: str, value: Array | None, shape: Any, dtype: str) -> None:
-    if value is None:
-        raise FileError(f"{name} is missing")
-    if value.shape != shape or value.dtype != dtype:
-        found = f"{value.dtype} {list(value.shape)}"
-        raise FileError(f"{name} is {found}, expected {dtype} {list(shape)}")
-    if not np.isfinite(value).all():
-        raise FileError(f"{name} has values that are not finite")
+    words = {x for values in header.history.values() for x in values if isinstance(x, str)}
+    lengths = {len(values) for values in header.history.values()}
+    if len(lengths) > 1 or header.steps_done < 0 or not words <= INFINITE.keys():
+        raise FileError(f"{path}: damaged: the history makes no sense")
+    return header, tensors
 
 
 class FormatOnly(msgspec.Struct):
@@ -151,8 +172,25 @@ class FormatOnly(msgspec.Struct):
     version: str
 
 
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def history_of(header: Header) -> History:
+    """The epochs that a file tells of."""
+    columns = {name: [_from_json(x) for x in values] for name, values in header.history.items()}
+    return History(columns, header.stopped)
+
+
+def _to_json(value: float) -> float | str | None:
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return None if math.isnan(value) else float(value)
+
+
+def _from_json(value: float | str | None) -> float:
+    return math.nan if value is None else INFINITE.get(value, value)  # type: ignore[arg-type, return-value]
+
+
+def _in_order(value: Array) -> Array:
+    """Row by row, little end first: safetensors writes memory as it lies."""
+    return np.asarray(value, value.dtype.newbyteorder("<"), order="C")
 
 
 def _digest(json: bytes, tensors: dict[str, Array]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 from ..engines.program import Program
@@ -27,6 +28,8 @@ class Inputs:
     x: Tensor
     target: Tensor
     weight: Tensor | None
+    loss_scale: Tensor = field(default_factory=lambda: scalar(1.0, name="loss_scale"))
+    """1 / the mean weight of the training rows; see `Loss.normalize`."""
     seed: Tensor = field(default_factory=lambda: scalar(0, name="seed", dtype="int"))
     step: Tensor = field(default_factory=lambda: scalar(0, name="step", dtype="int"))
     t: Tensor = field(default_factory=lambda: scalar(1.0, name="t"))
@@ -50,8 +53,15 @@ def columns(given: Inputs, data: Part) -> dict[Tensor, Array]:
 def training_program(recipe: Recipe, given: Inputs) -> Program:
     """One step: forwards, backwards, and every parameter's update."""
     context = Training(given.seed, given.step)
-    outputs = _losses(recipe, given, recipe.model(given.x, context))
-    mean_loss = outputs["loss"] / ops.maximum(outputs["weight"], TINY)
+    Y = recipe.model(given.x, context)
+    weight = _loss_weight(recipe, given, Y)
+    outputs = _sums(recipe, given, Y, weight)
+    if weight is None:
+        mean_loss = outputs["loss"] / ops.rows()
+    elif recipe.loss.normalize == "data":
+        mean_loss = outputs["loss"] * (given.loss_scale / ops.rows())
+    else:
+        mean_loss = outputs["loss"] / ops.maximum(outputs["weight"], TINY)
     gradients = dict(zip(recipe.slots, grad(mean_loss, list(recipe.slots)), strict=True))
     if recipe.largest_norm is not None:
         gradients = clip_by_global_norm(gradients, recipe.largest_norm)
@@ -66,11 +76,22 @@ def training_program(recipe: Recipe, given: Inputs) -> Program:
 
 def evaluation_program(recipe: Recipe, given: Inputs) -> Program:
     """The loss and the metrics; nothing is random and nothing changes."""
-    return Program(_losses(recipe, given, recipe.model(given.x)), {})
+    Y = recipe.model(given.x)
+    return Program(_sums(recipe, given, Y, _loss_weight(recipe, given, Y)), {})
 
 
-BUILDERS = {"training": training_program, "evaluation": evaluation_program}
-"""The programs that read targets, by what they are for."""
+def weight_program(recipe: Recipe, given: Inputs) -> Program:
+    """The sum of the weights of the loss."""
+    weight = _loss_weight(recipe, given, recipe.model(given.x))
+    return Program({"weight": ops.rows() if weight is None else weight.sum()}, {})
+
+
+BUILDERS = {
+    "training": training_program,
+    "evaluation": evaluation_program,
+    "weights": weight_program,
+}
+"""The programs over targets, by purpose."""
 
 
 def output_columns(model: Layer, features: int) -> int:
@@ -81,18 +102,29 @@ def output_columns(model: Layer, features: int) -> int:
     return shape[1]
 
 
-def _losses(recipe: Recipe, given: Inputs, Y: Tensor) -> dict[str, Tensor]:
-    """Sums over the batch: of losses, weights, and metrics, each row by its weight."""
+def _loss_weight(recipe: Recipe, given: Inputs, Y: Tensor) -> Tensor | None:
+    """The weight of each row in the loss, [N]: its sample weight times that of its class."""
+    weights = [w for w in (given.weight, recipe.loss.row_weights(Y, given.target)) if w is not None]
+    return functools.reduce(ops.multiply, weights) if weights else None
+
+
+def _sums(recipe: Recipe, given: Inputs, Y: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+    """Sums over the batch: of the loss and its weights, of metrics and theirs.
+
+    A metric describes predictions, so class weights are no part of it; sample weights are.
+    """
     T = given.target
-    weights = [w for w in (given.weight, recipe.loss.row_weights(Y, T)) if w is not None]
-    weight = None if not weights else weights[0] if len(weights) == 1 else weights[0] * weights[1]
-    rows = {"loss": recipe.loss.rows(Y, T)}
-    rows |= {metric.name: metric.rows(Y, T, recipe.loss.target) for metric in recipe.metrics}
-    for name, value in rows.items():
-        if value.shape != (N,):
-            raise ShapeError(f"{name} is {shapes.text(value.shape)}, expected a number a row, [N]")
-    total = ops.rows() if weight is None else weight.sum()
-    sums = {
-        name: (value if weight is None else weight * value).sum() for name, value in rows.items()
-    }
-    return {**sums, "weight": total}
+    sums = {"loss": _total("loss", recipe.loss.rows(Y, T), weight)}
+    for metric in recipe.metrics:
+        rows = metric.rows(Y, T, recipe.loss.target)
+        sums[metric.name] = _total(metric.name, rows, given.weight)
+    sums["weight"] = ops.rows() if weight is None else weight.sum()
+    if weight is not given.weight:
+        sums["metric weight"] = ops.rows() if given.weight is None else given.weight.sum()
+    return sums
+
+
+def _total(name: str, rows: Tensor, weight: Tensor | None) -> Tensor:
+    if rows.shape != (N,):
+        raise ShapeError(f"{name} is {shapes.text(rows.shape)}, expected a number a row, [N]")
+    return (rows if weight is None else weight * rows).sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..engines.program import Engine, Feed, Outputs, Program
 from ..errors import InputError, TrainingError
+from ..graph import shape as shapes
 from ..graph.tensor import Array, Tensor
 from ..nn.initial import drawn_values
 from ..nn.losses import TINY
@@ -24,6 +26,9 @@ SECONDS_BETWEEN_LOOKS = 0.1
 ROWS_AT_ONCE = 1024
 """Evaluation and prediction go through the rows in batches of this size."""
 
+
+LARGE_INPUT = 1e3
+"""Inputs above it are named where training diverges."""
 
 SLOWEST_STEP, SLOWEST = 1e-3, 1e9
 """Before there is anything to go by: seconds a step, and operations a second."""
@@ -77,10 +82,21 @@ class Snapshot:
     steps_done: int
 
 
+class ScheduleError(InputError):
+    """A schedule fails, or its value is out of range."""
+
+
+class Diverged(TrainingError):
+    """The loss or some state is not finite; the state is as before the run."""
+
+
 class Session:
     """Holds the state in an engine's memory, and runs the recipe's programs over data."""
 
-    def __init__(self, recipe: Recipe, engine: Engine, seed: int) -> None:
+    def __init__(
+        self, recipe: Recipe, engine: Engine, seed: int, start: Snapshot | None = None
+    ) -> None:
+        """Begin with the state of `start`, or with values drawn from `seed`."""
         self.engine, self.seed, self.steps_done = engine, seed, 0
         found = shared(recipe)
         self.recipe, self._leaf_of, self._given = found.recipe, found.leaves, found.given
@@ -88,6 +104,15 @@ class Session:
         self._last_programs: dict[str, Program] = {}
         self._predictions: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._last: Snapshot | None = None
+        self._loss_scales: weakref.WeakKeyDictionary[Part, float] = weakref.WeakKeyDictionary()
+        self.is_initial = True
+        """Whether the state is the initial one, which nobody has said to be meant."""
+        self._last_loss: float | None = None
+        """The last finite loss of a step."""
+        if start is not None:
+            _expect_state(self.state(), start.values)
+            self.restore(start)
+            return
         for leaf, value in drawn_values(recipe.model, seed):
             engine.write(self._leaf_of[leaf], value)
         for slot in self.recipe.slot_leaves:
@@ -96,6 +121,11 @@ class Session:
     def value(self, leaf: Tensor) -> Array:
         """The present value of a leaf of the model that the session was made for."""
         return self.engine.read(self._leaf_of[leaf])
+
+    def write(self, leaf: Tensor, value: Array) -> None:
+        """Set the value of a leaf of the model."""
+        self.engine.write(self._leaf_of[leaf], value)
+        self._last, self.is_initial = None, False
 
     def state(self) -> dict[str, Tensor]:
         """The leaves of all state by name, as the engine has them: the model's, then the
@@ -116,7 +146,7 @@ class Session:
         """Take over the state of a snapshot, of this session or of another."""
         for name, value in snapshot.values.items():
             self.engine.write(self.state()[name], value)
-        self.steps_done, self._last = snapshot.steps_done, None
+        self.steps_done, self._last, self.is_initial = snapshot.steps_done, None, False
 
     def slowest_step(self, batch_size: int) -> float:
         """About how many seconds a step may take, on any computer and in any engine."""
@@ -126,10 +156,10 @@ class Session:
         """An epoch, some steps at a time, or several at one go; `orders` has for each a row, its
         order of the rows of data.
 
-        Where the loss is not finite the state is as before the first of them: `TrainingError`. So
-        it is after any other error.
+        Where the loss or the state is not finite, the state is as before the first of them:
+        `Diverged`. So it is after any other error.
         """
-        good, self._last = self.snapshot(), None
+        good, self._last, self.is_initial = self.snapshot(), None, False
         try:
             yield from self._steps(data, orders, batch_size, clock)
         except GeneratorExit:  # nobody asks for more steps
@@ -142,12 +172,14 @@ class Session:
         given, program = self.program("training", data)
         pace, (epochs, in_order) = self._pace("training", batch_size), orders.shape
         order, in_epoch = orders.reshape(-1), -(-in_order // batch_size)
-        steps, step, last_loss = epochs * in_epoch, 0, None
+        steps, step = epochs * in_epoch, 0
+        scale = self._loss_scale(data) if "metric weight" in program.outputs else 1.0
         while step < steps:
             start = step * batch_size
             count = steps if epochs > 1 else _at_once(pace, len(order) - start, batch_size)
             rows = order[start : start + count * batch_size]
             scalars = self._scalars(given, program, clock, step + np.arange(count), in_epoch)
+            scalars[given.loss_scale] = scale
             feed = Feed(programs.columns(given, data), batch_size, rows, scalars, epochs)
             began = time.perf_counter()
             outputs = self.engine.run(program, feed)
@@ -158,12 +190,37 @@ class Session:
             self.steps_done += done
             at = in_epoch if epochs > 1 else step
             chunk = Chunk(at, in_epoch, epochs, outputs, len(rows) / seconds)
-            last_loss = chunk.losses[-1] if done else last_loss
-            # A gradient that is not finite in the last step shows in no loss any more.
-            spoilt = step == steps and not all(map(self.engine.is_finite, self.recipe.slots))
-            if done < count or spoilt:
-                raise diverged(clock, min(step + 1, steps), last_loss)
+            self._last_loss = float(chunk.losses[-1]) if done else self._last_loss
+            reason = "the loss is not finite" if done < count else ""
+            # A gradient that is not finite in the last step, a variance or a slot that overflows,
+            # show in no loss.
+            reason = reason or (self._not_finite() if step == steps else "")
+            if reason:
+                raise self._diverged(data, clock, min(step + 1, steps), reason)
             yield chunk
+
+    def _not_finite(self) -> str:
+        """The first state that is not finite, and its place; empty if all is."""
+        for name, leaf in self.state().items():
+            if not self.engine.is_finite(leaf):
+                value = self.engine.read(leaf)
+                place = np.argwhere(~np.isfinite(value))[0].tolist()
+                return f"{name.removeprefix('model.')}{place or ''} is {value[tuple(place)]}"
+        return ""
+
+    def _diverged(self, data: Part, clock: Clock, step: int, reason: str) -> Diverged:
+        last = (
+            "no loss was finite"
+            if self._last_loss is None
+            else f"the last finite loss was {self._last_loss:.6g}"
+        )
+        place = np.unravel_index(np.argmax(np.abs(data.X)), data.X.shape)
+        largest = f"; {data.name.at(place)} is the largest, {data.X[place]:.6g}"
+        return Diverged(
+            f"training diverged in epoch {clock.epoch + 1} at step {step}: {reason}; {last}"
+            f"{largest if abs(data.X[place]) > LARGE_INPUT else ''}. "
+            "Try a smaller rate, clip_norm, or inputs of smaller scale"
+        )
 
     def _pace(self, kind: str, batch_size: int) -> Pace:
         if (kind, batch_size) not in self._paces:
@@ -182,6 +239,17 @@ class Session:
                 return {}
         return self.means(parts)[0]
 
+    def _loss_scale(self, data: Part) -> float:
+        """1 / the mean weight of the rows in the loss, where classes have weights. Sample weights
+        alone have the mean 1 already."""
+        if data not in self._loss_scales:
+            given, program = self.program("weights", data)
+            feed = {leaf: programs.columns(given, data)[leaf] for leaf in program.inputs}
+            parts = self._parts("evaluation", program, feed)
+            total = sum(float(part["weight"].sum(dtype=np.float64)) for part in parts)
+            self._loss_scales[data] = len(data.X) / total if total > 0.0 else 1.0
+        return self._loss_scales[data]
+
     def means(self, parts: Sequence[Outputs], epochs: int = 1) -> list[dict[str, float]]:
         """The mean loss and the metrics of each epoch that is in the parts."""
         of_steps = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -195,9 +263,11 @@ class Session:
         ]
 
     def _means(self, sums: dict[str, float]) -> dict[str, float]:
-        weight = max(sums.pop("weight"), TINY)
-        means = {name: total / weight for name, total in sums.items()}
-        return means | {m.name: m.finish(means[m.name]) for m in self.recipe.metrics}
+        weight = sums.pop("weight")
+        of_metrics = sums.pop("metric weight", weight)
+        loss = sums.pop("loss") / max(weight, TINY)
+        means = {name: total / max(of_metrics, TINY) for name, total in sums.items()}
+        return {"loss": loss} | {m.name: m.finish(means[m.name]) for m in self.recipe.metrics}
 
     def outputs(self, X: Array, function: Callable[[Tensor], Tensor]) -> Array:
         """A function of the network's outputs, a row for each row of X."""
@@ -256,6 +326,21 @@ class Session:
         return scalars
 
 
+def _expect_state(state: Mapping[str, Tensor], values: Mapping[str, Array]) -> None:
+    """Raise unless there is a value of the right shape for each leaf, and no other.
+
+    It comes before any memory is taken, since a file may describe a layer of any width.
+    """
+    for name, leaf in state.items():
+        if name not in values:
+            raise InputError(f"{name} is missing")
+        if values[name].shape != leaf.shape:
+            found = shapes.text(values[name].shape)
+            raise InputError(f"{name} is {found}, expected {shapes.text(leaf.shape)}")
+    if unknown := values.keys() - state.keys():
+        raise InputError(f"{min(unknown)} is no part of the model")
+
+
 def _at_once(pace: Pace, left: int, batch_size: int) -> int:
     """How many of the steps for the rows that are left are run at one go.
 
@@ -274,23 +359,10 @@ def scheduled(
     try:
         values = np.array([schedule(time, epochs) for time in times], np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: {schedule!r} at epoch {times[0]:g}: {error}") from None
+        raise ScheduleError(f"{name}: {schedule!r} at epoch {times[0]:g}: {error}") from None
     if not (values >= 0).all() or not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values) & (values >= 0)))
-        raise InputError(
+        raise ScheduleError(
             f"{name}: {schedule!r} is {values[at]} at epoch {times[at]:g}, not in [0, inf)"
         )
     return values
-
-
-def diverged(clock: Clock, step: int, last_loss: float | None) -> TrainingError:
-    """What is said when the loss or the weights are not finite any more."""
-    last = (
-        "no loss was finite" if last_loss is None else f"the last finite loss was {last_loss:.6g}"
-    )
-    kept = f"at the end of epoch {clock.epoch}" if clock.epoch else "before training"
-    return TrainingError(
-        f"training diverged in epoch {clock.epoch + 1} at step {step}: the loss is not finite; "
-        f"{last}. Try a smaller rate, clip_norm, or inputs of smaller scale. "
-        f"The weights are as they were {kept}"
-    )

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from ..engines.choose import make_engine
 from ..errors import InputError, ShapeError
+from ..graph import shape as shapes
 from ..graph.tensor import Array, Tensor
 from ..limits import Count, Positive, Seed, Strength, check
 from ..nn.layer import Layer
-from ..nn.losses import Loss
+from ..nn.losses import LOSSES, Loss, Target
 from ..optim.decay import Coupled, Decay
+from ..optim.named import OPTIMIZERS
 from ..optim.optimizers import Optimizer
-from ..spec import Spec
-from . import arrays, programs
+from ..spec import Spec, named
+from . import hints, arrays, programs
 from .data import Part, part
 from .early_stopping import BestSoFar, EarlyStopping
 from .history import History
 from .interrupt import Interrupt
 from .loop import Loop, Progress
-from .metrics import METRICS
+from .metrics import METRICS, Metric
 from .recipe import Recipe
-from .session import Session
+from .session import Session, Snapshot
 
 
 class Interrupted(UserWarning):
@@ -37,7 +40,8 @@ class Interrupted(UserWarning):
 class Trainer(Spec):
     """Trains a model on a loss by an optimizer, and predicts with it.
 
-    `weight_decay` is the book's λ (a number), or an `optim.Coupled` or `optim.Decoupled`;
+    `loss` and `optimizer` may be words: "cross_entropy", "binary_cross_entropy", "mse", "mae",
+    "huber"; "sgd", "momentum", "adam", …. `weight_decay` is the book's λ (a number), or an `optim.Coupled` or `optim.Decoupled`;
     `clip_norm` limits the norm of the whole gradient; `metrics` are names ("accuracy", "rmse",
     "mae"), by default the loss's own. The same seed gives the same result, bit for bit.
     `engine="compiled"` runs machine code, "reference" NumPy, an operation at a time; at
@@ -65,33 +69,58 @@ class Trainer(Spec):
     threads: Count | None = None
     engine: Literal["compiled", "reference"] = "compiled"
     dtype: Literal["float32", "float64"] = "float32"
-    metrics: Sequence[str] | None = None
+    metrics: Sequence[str] | str | None = None
+
+    _start: ClassVar[Snapshot | None] = None
+    """The state to begin with; None: values drawn from `seed`."""
 
     def setup(self) -> None:
-        for name, kind in (("model", Layer), ("loss", Loss), ("optimizer", Optimizer)):
-            if not isinstance(getattr(self, name), kind):
-                found = getattr(self, name)
-                word = f"an {kind.__name__}" if name == "optimizer" else f"a {kind.__name__}"
-                raise InputError(f"Trainer: {name} is {found!r}, expected {word}")
+        self.model = named("Trainer: model", self.model, Layer)
+        self.loss = named("Trainer: loss", self.loss, Loss, LOSSES)
+        self.optimizer = named("Trainer: optimizer", self.optimizer, Optimizer, OPTIMIZERS)
         metrics = self.loss.metrics if self.metrics is None else self.metrics
-        fitting = {n: m for n, m in METRICS.items() if self.loss.target in m.targets}
-        _expect_known("metrics", metrics, fitting)
         recipe = Recipe(
             self.model,
             self.loss,
             self.optimizer,
             self._decay(),
             self.clip_norm,
-            [METRICS[name] for name in metrics],
+            _metrics(metrics, self.loss.target),
         )
-        self.session = Session(
-            recipe, make_engine(self.engine, self.dtype, self.threads), self.seed
-        )
+        engine = make_engine(self.engine, self.dtype, self.threads)
+        self.session = Session(recipe, engine, self.seed, self._start)
+        self._fitting = threading.Lock()
+        hints.about_model(self.model, self.loss)
         self.history = History()
         self.features: int | None = None  # known from the first data on, like the next
         self.outputs: int | None = None
         self.notes: dict[str, Any] = {}
         """Plain data that is saved with the model: where its rows came from, say."""
+
+    @classmethod
+    def restored(
+        cls,
+        fields: Mapping[str, Any],
+        start: Snapshot,
+        features: int | None,
+        history: History,
+        notes: dict[str, Any],
+    ) -> Self:
+        """A trainer of these fields that goes on from a snapshot; no initial value is drawn."""
+        trainer = cls.__new__(cls)
+        trainer.__dict__["_start"] = start
+        trainer.__init__(**fields)  # type: ignore[misc]
+        del trainer.__dict__["_start"]
+        if features is not None:
+            trainer.expect_features(features)
+        trainer.history, trainer.notes = history, notes
+        return trainer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copy and pickle: the state, without data and machine code."""
+        state = Snapshot(self.session.values(), self.session.steps_done)
+        given = self.fields(), state, self.features, self.history, self.notes
+        return type(self).restored, given
 
     def _decay(self) -> Decay:
         own = self.optimizer.own_decay()
@@ -133,6 +162,34 @@ class Trainer(Spec):
         the loss is not finite any more, the state goes back to the end of the last good epoch:
         `TrainingError`.
         """
+        if not self._fitting.acquire(blocking=False):
+            raise InputError(
+                "fit: this trainer is being trained already: end that first, or train a copy, "
+                "copy.deepcopy(trainer)"
+            )
+        try:
+            return self._fit(
+                X, y, epochs, batch_size, validation_data, sample_weight, shuffle,
+                early_stopping, callbacks, progress, stop, horizon,
+            )  # fmt: skip
+        finally:
+            self._fitting.release()
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int,
+        batch_size: int,
+        validation_data: Sequence[Any] | None,
+        sample_weight: Any,
+        shuffle: bool,
+        early_stopping: EarlyStopping | None,
+        callbacks: Sequence[Callable[[Trainer, dict[str, float]], Any]],
+        progress: Callable[[Progress], Any] | None,
+        stop: Callable[[], bool] | None,
+        horizon: int | None,
+    ) -> History:
         check("fit: epochs", epochs, Count)
         check("fit: batch_size", batch_size, Count)
         check("fit: shuffle", shuffle, bool)
@@ -144,6 +201,7 @@ class Trainer(Spec):
                 raise InputError(f"fit: {call!r} is no function to call back")
         data = self.part(X, y, sample_weight)
         validation = self._validation(validation_data)
+        hints.about_data(self, data, batch_size)
         history = self.history
         history.stopped, history.interrupted = "", False
         last_epoch = history.epochs + epochs
@@ -165,7 +223,7 @@ class Trainer(Spec):
                 batch_size=batch_size,
                 shuffle=shuffle,
                 validation=validation,
-                best=None if early_stopping is None else BestSoFar(early_stopping),
+                best=early_stopping and BestSoFar(early_stopping, history.epochs),
                 callbacks=[functools.partial(callback, self) for callback in callbacks],
                 progress=progress,
                 asked=asked,
@@ -179,19 +237,59 @@ class Trainer(Spec):
 
     def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """The loss and the metrics on data, with the present weights."""
+        self._expect_trained("evaluate")
         return self.session.scores(self.part(X, y, sample_weight))
 
     def predict(self, X: Any) -> Array:
-        """The network's outputs, float32, a row a sample; for a class they are scores."""
-        return self.session.outputs(self._features(X), _as_they_are).astype(np.float32)
+        """The network's outputs in the trainer's `dtype`, a row for each of X; for classes they are
+        scores."""
+        self._expect_trained("predict")
+        return self.session.outputs(self._features(X), _as_they_are).astype(self.dtype)
 
     def probabilities(self, X: Any) -> Array:
-        """The outputs as probabilities, float32, where the loss gives them such a meaning."""
-        return self.session.outputs(self._features(X), self.loss.probabilities).astype(np.float32)
+        """The outputs as probabilities, where the loss gives them such a meaning."""
+        self._expect_trained("probabilities")
+        return self.session.outputs(self._features(X), self.loss.probabilities).astype(self.dtype)
+
+    def initialize(self, X: Any) -> Self:
+        """Take the initial values for the model: it may predict, and be saved, without training."""
+        self._features(X)
+        self.session.is_initial = False
+        return self
+
+    def _expect_trained(self, what: str) -> None:
+        if self.session.is_initial:
+            hints.about_initial_values(what)
 
     def weights(self) -> dict[str, Array]:
         """The present values of all parameters and other state of the model, by path."""
         return {path: self.value(leaf) for path, leaf in self.model.leaves().items()}
+
+    def set_weights(self, weights: Mapping[str, Any]) -> None:
+        """Set parameters and other state of the model, by path; what is not named stays.
+
+        >>> import chainrule as cr
+        >>> from chainrule import nn, optim
+        >>> net = cr.Trainer(nn.Affine(2, 1), nn.MeanSquaredError(), optim.SGD())
+        >>> net.set_weights({"W": [[1.0], [2.0]]})
+        >>> net.predict([[1.0, 1.0]])
+        array([[3.]], dtype=float32)
+        """
+        leaves = self.model.leaves()
+        values = {}
+        for path, value in weights.items():
+            if path not in leaves:
+                known = ", ".join(leaves)
+                raise InputError(f"set_weights: there is no {path!r}, but {known}")
+            array, shape = arrays.numbers(value, path), leaves[path].shape
+            if array.shape != shape:
+                raise ShapeError(
+                    f"set_weights: {path} is {shapes.text(array.shape)}, expected "
+                    f"{shapes.text(shape)}"
+                )
+            values[path] = arrays.finite(array, self.dtype, arrays.Name(path))
+        for path, array in values.items():
+            self.session.write(leaves[path], array)
 
     def value(self, leaf: Tensor) -> Array:
         """The present value of one of them."""
@@ -229,12 +327,13 @@ class Trainer(Spec):
             return X
         if y is None:
             raise InputError(f"{prefix}y is missing: the targets of the rows in {prefix}X")
-        features = self._features(X, f"{prefix}X")
+        matrix, name = self._matrix(X, f"{prefix}X")
         assert self.outputs is not None
         return part(
-            features,
+            matrix,
             y,
             weight,
+            name,
             target=self.loss.target,
             columns=self.outputs,
             dtype=self.dtype,
@@ -249,10 +348,15 @@ class Trainer(Spec):
         X, y, weight = (*data, None)[:3]
         return self.part(X, y, weight, "validation ")
 
-    def _features(self, X: Any, name: str = "X") -> Array:
-        array = arrays.features(X, self.dtype, name)
-        self.expect_features(array.shape[1], name)
-        return array
+    def _features(self, X: Any) -> Array:
+        matrix, name = self._matrix(X)
+        return arrays.features(matrix, self.dtype, name)
+
+    def _matrix(self, X: Any, name: str = "X") -> tuple[Array, arrays.Name]:
+        """The rows of X, of as many features as the rows before, their values not yet checked."""
+        found = arrays.matrix(X, name)
+        self.expect_features(found[0].shape[1], name)
+        return found
 
     def expect_features(self, features: int, name: str = "X") -> None:
         """Fix the number of features, at the first data; later, raise unless it is the same."""
@@ -263,11 +367,14 @@ class Trainer(Spec):
             raise ShapeError(f"{name} has {features} features, expected {self.features}")
 
 
-def _expect_known(name: str, values: Sequence[str], known: Mapping[str, Any]) -> None:
-    fits = isinstance(values, list | tuple) and all(value in tuple(known) for value in values)
-    if not fits:
-        expected = ", ".join(map(repr, known))
-        raise InputError(f"Trainer: {name} is {values!r}, expected some of {expected}")
+def _metrics(names: Any, target: Target) -> list[Metric]:
+    """The metrics of these names, or of the one name."""
+    fitting = {name: metric for name, metric in METRICS.items() if target in metric.targets}
+    words = (names,) if isinstance(names, str) else names
+    if not isinstance(words, list | tuple) or not all(word in tuple(fitting) for word in words):
+        expected = ", ".join(map(repr, fitting))
+        raise InputError(f"Trainer: metrics is {names!r}, expected some of {expected}")
+    return [fitting[word] for word in words]
 
 
 def _as_they_are(Y: Tensor) -> Tensor:

@@ -1,0 +1,104 @@
+"""What a trainer warns of before it trains; each warning names the way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..advice import advise
+from ..errors import InputError
+from ..nn.activations import Sigmoid, Softmax
+from ..nn.affine import Affine
+from ..nn.batch_norm import BatchNorm
+from ..nn.containers import Function, Rescale
+from ..nn.layer import Layer
+from ..nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from ..spec import to_plain
+from .data import Part
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+BYTE = 255
+"""The largest pixel."""
+
+BRIGHT = 100
+"""Whole numbers up to 255 count as pixels where one of them is above it."""
+
+LARGE_TARGET = 100.0
+"""A target of this size takes Adam at a rate of 0.001 some 100,000 steps to reach."""
+
+INSIDE = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
+"""The activation that each loss has inside."""
+
+
+def about_model(model: Layer, loss: Loss) -> None:
+    """A softmax in front of a loss with a softmax inside: digits .552 in the place of .879."""
+    activation = INSIDE.get(type(loss))
+    if activation is not None and isinstance(_parts(model)[-1], activation):
+        advise(
+            f"the model ends with {activation.__name__}(), and {type(loss).__name__} has one inside: leave the "
+            "layer out, and take trainer.probabilities(X) for probabilities"
+        )
+
+
+def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
+    """Data that the model hardly learns from, and a model that no file can hold."""
+    model = trainer.model
+    first, *_, last = [*_parts(model), *_parts(model)]
+    if isinstance(first, Affine) and _are_bytes(data):
+        advise(
+            "X has the values of pixels, 0 to 255, and no layer rescales them: put "
+            "nn.Rescale(1 / 255) first in the model"
+        )
+    if trainer.loss.target == "real" and not isinstance(last, Rescale | Function):
+        size = float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64))))
+        if size > LARGE_TARGET:
+            mean, std = data.y.mean(dtype=np.float64), data.y.std(dtype=np.float64)
+            advise(
+                f"y is {mean:.3g} ± {std:.3g}, and networks learn targets near 0 ± 1: train on "
+                f"(y - {mean:.3g}) / {std or 1:.3g}"
+            )
+    rows = min(batch_size, len(data.X))
+    if rows == 1 and any(isinstance(layer, BatchNorm) for layer in model.flat()):
+        advise(
+            "batches of one row: batch norm turns each into its shift, so nothing before it is "
+            "learned: take a batch_size of 2 or more"
+        )
+    if not trainer.history.epochs:
+        about_saving(trainer)
+
+
+def about_saving(trainer: Trainer) -> None:
+    """What cannot be saved is told before it is trained."""
+    try:
+        to_plain(trainer)
+    except InputError as error:
+        advise(f"this trainer can be trained, not saved: {error}")
+
+
+def about_initial_values(what: str) -> None:
+    """Nobody trained this model."""
+    advise(
+        f"{what}: the model has its initial values, as it was never trained: fit it, or say by "
+        "trainer.initialize(X) that they are meant"
+    )
+
+
+def _are_bytes(data: Part) -> bool:
+    """Whether the first rows are pixels, by their values."""
+    X = data.X[:1000]
+    if not BRIGHT < X.max() <= BYTE:
+        return False
+    return X.dtype == np.uint8 or bool(X.min() >= 0 and (X == np.floor(X)).all())
+
+
+def _parts(model: Layer) -> list[Layer]:
+    """The layers without layers inside, in order; at least one."""
+    parts = [layer for layer in model.flat() if not any(_layers(layer))]
+    return parts or [model]
+
+
+def _layers(layer: Layer) -> list[Layer]:
+    return [child for _, child in layer.children() if isinstance(child, Layer)]
