@@ -232,7 +232,7 @@ def test_a_search_finds_a_network_and_tests_it_once(run, tmp_path):
     assert found["validation"]["trials"] == 12
     assert found["validation"]["may_flatter_by"] > 0
     assert found["test"]["accuracy"] > 0.9
-    model = cr.load(tmp_path / "digits.safetensors")
+    model = cr.load(tmp_path / "digits-best.safetensors")
     assert model.notes["test"] == found["test"]
     assert "359 locked away" in err
     code, _, err = run("search", "digits", "--trials", "12", "--epochs", "6")
@@ -276,5 +276,6 @@ def test_ctrl_c_in_a_search_keeps_the_study(tmp_path):
     search.send_signal(signal.SIGINT)
     out, err = search.communicate(timeout=30)
     assert search.returncode == 1
-    assert err == "chainrule: interrupted; go on with --resume --study digits.db\n"
+    way_out = "go on with --resume --study digits.db, and with --finish too for the model"
+    assert err == f"chainrule: interrupted; {way_out} of the trials so far\n"
     assert out == ""

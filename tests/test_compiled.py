@@ -80,6 +80,9 @@ def assert_same(results, tolerance=5e-6):
         )
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::chainrule.Advice")  # odd networks, on purpose
+
+
 def test_every_elementwise_op_has_code():
     assert {op.name for op in EMITTERS} == {op.name for op in cr.OPS.values() if op.elementwise}
 

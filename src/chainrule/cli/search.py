@@ -12,6 +12,7 @@ from ..limits import Count, Positive, Share
 from ..search import Search, SecondLook
 from ..search.trial import Draw
 from ..search.usual import USUAL, builder
+from ..training.model_file import expect_made_by
 from ..training.trainer import Interrupted
 from .options import Limited, common, print_json
 from .progress import SearchLine
@@ -56,7 +57,12 @@ MINUTES = 1.0
 )
 @click.option("--study", type=click.Path(), help="The file of all trials; default: SOURCE.db.")
 @click.option("--resume", is_flag=True, help="Go on with the study that is there.")
-@click.option("--out", type=click.Path(), help="The model file; default: SOURCE.safetensors.")
+@click.option(
+    "--finish",
+    is_flag=True,
+    help="With --resume: no more trials, but the model of those in the study.",
+)
+@click.option("--out", type=click.Path(), help="The model file; default: SOURCE-best.safetensors.")
 @common
 def search(
     source: str,
@@ -67,6 +73,7 @@ def search(
     abandon: bool,
     study: str | None,
     resume: bool,
+    finish: bool,
     out: str | None,
     quiet: bool,
     as_json: bool,
@@ -79,10 +86,13 @@ def search(
     """
     if not validation:
         raise InputError("--validation is 0, but trials are compared by those rows")
+    if finish and not resume:
+        raise InputError("--finish goes with --resume: it makes the model of a study that is there")
     data = open_source(source)
-    out, study = out or f"{data.name}.safetensors", study or f"{data.name}.db"
+    out, study = out or f"{data.name}-best.safetensors", study or f"{data.name}.db"
     if check_writable(out) == check_writable(study):
         raise InputError(f"--out is {out!r}, which is the study itself: expected another file")
+    expect_made_by("search", out)
     job = Search(
         builder(data.train.X.shape[1], data.classes, data.factor),
         USUAL,
@@ -101,15 +111,22 @@ def search(
     with SearchLine(quiet, heading) as line, warnings.catch_warnings():
         warnings.simplefilter("ignore", Interrupted)  # it is told below
         try:
-            result = job.run(data.train.X, data.train.y, resume=resume, progress=line.update)
+            result = job.run(
+                data.train.X, data.train.y, resume=resume, finish=finish, progress=line.update
+            )
         except KeyboardInterrupt:
-            raise TrainingError(f"interrupted; go on with --resume --study {study}") from None
+            raise TrainingError(
+                f"interrupted; go on with --resume --study {study}, and with --finish too for the "
+                "model of the trials so far"
+            ) from None
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", SecondLook)
         test = result.test(data.test.X, data.test.y)
     for warning in told:
         click.echo(f"chainrule: {warning.message}", err=True)
-    result.trainer.notes = {"source": data.name, "rows": len(data.train.y), "test": test}
+    result.trainer.notes = {
+        "command": "search", "source": data.name, "rows": len(data.train.y), "test": test,
+    }  # fmt: skip
     result.trainer.save(out)
     facts = {
         "best_settings": result.best_settings,
@@ -128,9 +145,12 @@ def search(
         return 0
     for name, value in result.best_settings.items():
         click.echo(f"  {name:13}{value:.4g}" if type(value) is float else f"  {name:13}{value}")
-    if len(result.averaged) > 1:
+    if job.average > 1:
         members = ", ".join(map(str, result.averaged))
-        click.echo(f"the model is the mean of those of trials {members}; these are the first one's")
+        click.echo(
+            f"the model is the mean of {len(result.averaged)} of the {job.average} wanted, trials "
+            f"{members}; the settings are those of the first"
+        )
     click.echo(
         f"validation: {result.metric} {result.best_score:.4f}, the best of "
         f"{len(result.plan.trials):,} trials, which may flatter by {result.flattery:.4f}"

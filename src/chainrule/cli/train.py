@@ -16,7 +16,7 @@ from ..nn.build import ACTIVATIONS, multilayer
 from ..nn.initial import NAMED
 from ..optim.named import OPTIMIZERS, SCHEDULES
 from ..training.early_stopping import EarlyStopping
-from ..training.model_file import load
+from ..training.model_file import expect_made_by, load
 from ..training.trainer import Interrupted, Trainer
 from .options import Limited, Widths, common, print_json
 from .progress import EpochTable
@@ -122,6 +122,8 @@ def train(
     data = open_source(source)
     out = out or resume or f"{data.name}.safetensors"
     check_writable(out)
+    if out != resume:
+        expect_made_by("train", out)
     trainer = _fresh(data, **settings) if resume is None else _resumed(context, resume, data)
     rows, held = data.train, None
     if validation:
@@ -143,6 +145,7 @@ def train(
         except TrainingError as error:
             if trainer.history.epochs == 0:
                 raise
+            trainer.notes |= {"command": "train"}
             trainer.save(out)
             raise TrainingError(f"{error}; they are in {out}") from None
         interrupted = history.interrupted
@@ -151,7 +154,9 @@ def train(
         if history.stopped:
             table.say(history.stopped)
     test = trainer.evaluate(data.test.X, data.test.y)
-    trainer.notes = {"source": data.name, "rows": len(rows.y), "test": test}
+    trainer.notes = {
+        "command": "train", "source": data.name, "rows": len(rows.y), "test": test,
+    }  # fmt: skip
     trainer.save(out)
     if as_json:
         print_json(

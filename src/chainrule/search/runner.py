@@ -61,6 +61,8 @@ class Runner:
         self._decisions: list[str] = []
         self._busy = 0
         self._stopped = False
+        self._ending = "the time was up"
+        """Why trials end that have not come to their last rung."""
         self._waiting: list[Task] = []
         """Tasks of trials that the study has, and which it has no score for."""
         self._error: BaseException | None = None
@@ -101,7 +103,7 @@ class Runner:
                 if progress is not None:
                     progress(seen)
                 if stop():
-                    self._stopped = True
+                    self.stop()
         except BaseException:
             self._stopped = True
             raise
@@ -113,9 +115,13 @@ class Runner:
         if self._error is not None:
             raise self._error
 
+    def stop(self) -> None:
+        """Somebody wants no more trials."""
+        self._stopped, self._ending = True, "the search was stopped"
+
     def end(self) -> None:
-        """End the trials that have not ended: for time, or because somebody stopped the search."""
-        unfinished = self.plan.end("the time was up" if self.is_late else "the search was stopped")
+        """End the trials that have not ended."""
+        unfinished = self.plan.end(self._ending)
         self.study.write([("trials", row_of(trial)) for trial in unfinished])
 
     @property

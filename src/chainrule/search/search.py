@@ -182,7 +182,9 @@ class Search(Spec):
             with budget.not_counted():
                 runner.replay()
             with Interrupt() as interrupt:
-                if not finish:
+                if finish:
+                    runner.stop()
+                else:
                     runner.run(progress, lambda: interrupt.asked or (stop is not None and stop()))
         finally:
             executor.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -103,6 +104,19 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
         return _trainer(header, tensors, settings)
     except FileError as error:
         raise FileError(f"{path}: {error}") from None
+
+
+def expect_made_by(command: str, path: str | os.PathLike[str]) -> None:
+    """Raise unless the file is not there yet, or this command of ours made it."""
+    if not Path(path).exists():
+        return
+    try:
+        maker = read(path)[0].notes.get("command")
+    except FileError:
+        maker = None
+    if maker != command:
+        by = f"made by `chainrule {maker}`" if maker else f"not made by `chainrule {command}`"
+        raise FileError(f"{path} is there, and {by}: it is not replaced, name another file by --out")
 
 
 def _trainer(header: Header, tensors: dict[str, Array], settings: dict[str, Any]) -> Trainer:
