@@ -1,5 +1,6 @@
 """chainrule trains and tunes dense neural networks on the CPU that people have."""
 
+from . import starting  # noqa: F401  # isort: skip  # first, to answer Ctrl-C during imports
 from . import nn, optim
 from .errors import ChainruleError, FileError, InputError, ShapeError, TrainingError
 from .graph.composed import one_hot, softmax

@@ -26,10 +26,12 @@ import msgspec
 import numpy as np
 
 from ..errors import FileError, InputError
-from ..files import check_writable, named
+from ..files import check_writable, lock, named
 
 VERSION = 1
 APPLICATION = 0x63687231  # "chr1": SQLite keeps it in the file's header
+HEADER = 100  # bytes: https://www.sqlite.org/fileformat.html#the_database_header
+MAGIC = b"SQLite format 3\0"
 
 REASONS = {
     "SQLITE_FULL": "cannot be written",
@@ -107,21 +109,23 @@ class Study:
             raise
 
     def _open(self) -> None:
+        """Check the study that is there before anything is written, or begin a new one."""
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables or version:
             expect_study(self.path, application, version)
-        # Only now that it is known to be ours: this changes the file.
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        if not tables:
-            self._db.executescript(
-                f"BEGIN; {TABLES} PRAGMA application_id={APPLICATION}; "
-                f"PRAGMA user_version={VERSION}; COMMIT;"
-            )
         if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not fit together")
+        if not tables:
+            # One transaction before the file gets a write-ahead log: `_expect_header` finds a file
+            # that is empty, or has the number of chainrule.
+            self._db.executescript(
+                f"BEGIN; PRAGMA application_id={APPLICATION}; "
+                f"PRAGMA user_version={VERSION}; {TABLES} COMMIT;"
+            )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
 
     def write(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Rows into tables, all of them or none; a row with the same key is replaced."""
@@ -212,17 +216,28 @@ def _held_alone(path: Path) -> int:
     with named("write", path):
         held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        import fcntl
-    except ImportError:  # another system: SQLite's own locks must do
-        return held
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        if not lock(held):
+            raise FileError(
+                f"{path}: somebody is at work on this study: another process, or an open Result"
+            )
+        with named("read", path):
+            _expect_header(path, os.read(held, HEADER))
+    except BaseException:
         os.close(held)
-        raise FileError(
-            f"{path}: somebody is at work on this study: another process, or an open Result"
-        ) from None
+        raise
     return held
+
+
+def _expect_header(path: Path, header: bytes) -> None:
+    """Raise unless a file is empty, or a study by its first bytes.
+
+    SQLite would take a file of one byte for an empty database, and would write what is left of
+    another application's log into its database.
+    """
+    if header and not (header.startswith(MAGIC) and len(header) == HEADER):
+        raise FileError(f"{path}: {DAMAGED}: it does not begin as a database of SQLite does")
+    if header:
+        expect_study(path, int.from_bytes(header[68:72], "big"), 0)
 
 
 def _code(error: sqlite3.Error) -> str:
