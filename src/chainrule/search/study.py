@@ -117,15 +117,12 @@ class Study:
             expect_study(self.path, application, version)
         if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not fit together")
-        if not tables:
-            # One transaction before the file gets a write-ahead log: `_expect_header` finds a file
-            # that is empty, or has the number of chainrule.
-            self._db.executescript(
-                f"BEGIN; PRAGMA application_id={APPLICATION}; "
-                f"PRAGMA user_version={VERSION}; {TABLES} COMMIT;"
-            )
+        if not tables:  # first, and not to the log: `_expect_header` reads it there
+            self._db.execute(f"PRAGMA application_id={APPLICATION}")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
+        if not tables:
+            self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version={VERSION}; COMMIT;")
 
     def write(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Rows into tables, all of them or none; a row with the same key is replaced."""
@@ -184,13 +181,19 @@ class Json:
 
 def expect_study(path: object, application: int, version: int) -> None:
     """Raise unless a database with these marks in its header is a study that can be read."""
-    if application != APPLICATION:
-        raise FileError(f"{path}: a database, but no study of chainrule")
+    _expect_application(path, application)
+    if version == 0:
+        raise FileError(f"{path}: a study that has not begun: nothing is in it")
     if version > VERSION:
         raise FileError(
             f"{path}: a study of format {version}, from a newer chainrule; this one "
             f"reads format {VERSION}"
         )
+
+
+def _expect_application(path: object, application: int) -> None:
+    if application != APPLICATION:
+        raise FileError(f"{path}: a database, but no study of chainrule")
 
 
 def to_column(value: Any) -> Any:
@@ -237,7 +240,7 @@ def _expect_header(path: Path, header: bytes) -> None:
     if header and not (header.startswith(MAGIC) and len(header) == HEADER):
         raise FileError(f"{path}: {DAMAGED}: it does not begin as a database of SQLite does")
     if header:
-        expect_study(path, int.from_bytes(header[68:72], "big"), 0)
+        _expect_application(path, int.from_bytes(header[68:72], "big"))
 
 
 def _code(error: sqlite3.Error) -> str:
