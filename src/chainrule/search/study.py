@@ -117,7 +117,7 @@ class Study:
             expect_study(self.path, application, version)
         if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not fit together")
-        if not tables:  # first, and not to the log: `_expect_header` reads it there
+        if not tables:  # first, and not to the log: `expect_header` reads it there
             self._db.execute(f"PRAGMA application_id={APPLICATION}")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -179,6 +179,19 @@ class Json:
         self.value = value
 
 
+def expect_header(path: object, header: bytes) -> None:
+    """Raise unless a file that begins so is a study, or empty; SQLite has not opened it yet.
+
+    SQLite would take a file of one byte for an empty database, and would write what is left of
+    another application's log into its database.
+    """
+    if not header:
+        return
+    if not header.startswith(MAGIC) or len(header) < HEADER:
+        raise FileError(f"{path}: {DAMAGED}: it does not begin as a database of SQLite does")
+    _expect_application(path, int.from_bytes(header[68:72], "big"))
+
+
 def expect_study(path: object, application: int, version: int) -> None:
     """Raise unless a database with these marks in its header is a study that can be read."""
     _expect_application(path, application)
@@ -224,23 +237,11 @@ def _held_alone(path: Path) -> int:
                 f"{path}: somebody is at work on this study: another process, or an open Result"
             )
         with named("read", path):
-            _expect_header(path, os.read(held, HEADER))
+            expect_header(path, os.read(held, HEADER))
     except BaseException:
         os.close(held)
         raise
     return held
-
-
-def _expect_header(path: Path, header: bytes) -> None:
-    """Raise unless a file is empty, or a study by its first bytes.
-
-    SQLite would take a file of one byte for an empty database, and would write what is left of
-    another application's log into its database.
-    """
-    if header and not (header.startswith(MAGIC) and len(header) == HEADER):
-        raise FileError(f"{path}: {DAMAGED}: it does not begin as a database of SQLite does")
-    if header:
-        _expect_application(path, int.from_bytes(header[68:72], "big"))
 
 
 def _code(error: sqlite3.Error) -> str:
