@@ -15,8 +15,8 @@ from safetensors import safe_open
 from test_trainer import rows, same, trainer
 
 import chainrule as cr
-from chainrule import nn, optim
-from chainrule.files import write_whole
+from chainrule import files, nn, optim
+from chainrule.files import CAN_LOCK, write_whole
 from chainrule.spec import KINDS, from_plain, to_plain
 
 OPTIMIZERS = [k for k in KINDS.values() if issubclass(k, optim.Optimizer) and k.slots is not None]
@@ -276,6 +276,77 @@ def test_a_link_stays_and_its_file_is_written(tmp_path):
     write_whole(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def left_behind(folder, name, data=b"half"):
+    """What a writer of that file leaves when it is killed."""
+    path = folder / f".chainrule-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}-abcdefgh"
+    path.write_bytes(data)
+    return path
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    left_behind(tmp_path, "file")
+    of_another = left_behind(tmp_path, "other")
+    (tmp_path / ".chainrule-notes").touch()
+    write_whole(tmp_path / "file", b"new")
+    assert sorted(os.listdir(tmp_path)) == sorted([".chainrule-notes", of_another.name, "file"])
+
+
+@pytest.mark.skipif(not CAN_LOCK, reason="needs locks")
+def test_what_is_being_written_stays(tmp_path, monkeypatch):
+    """Two writers at once: the second one begins, and ends, while the first one writes."""
+    real = os.fsync
+
+    def meanwhile(descriptor):
+        monkeypatch.setattr(os, "fsync", real)
+        write_whole(tmp_path / "file", b"second")
+        assert len(os.listdir(tmp_path)) == 2
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_whole(tmp_path / "file", b"first")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not CAN_LOCK, reason="needs locks")
+@pytest.mark.parametrize("moment", ["before the lock", "at the lock"])
+def test_a_file_taken_for_abandoned_before_it_was_locked_is_begun_again(
+    tmp_path, monkeypatch, moment
+):
+    real, calls = files.lock, []
+
+    def late(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 1:
+            return real(descriptor)
+        if moment == "at the lock":
+            return False  # the other one has it, and removes the file later
+        files.remove_abandoned(tmp_path)
+        return real(descriptor)
+
+    monkeypatch.setattr(files, "lock", late)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert len(calls) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_what_is_no_file_is_not_removed(tmp_path):
+    os.mkfifo(left_behind(tmp_path, "file").with_suffix(".pipe"))
+    left_behind(tmp_path, "file").with_suffix(".folder").mkdir()
+    (tmp_path / "mine").write_bytes(b"mine")
+    left_behind(tmp_path, "file").with_suffix(".link").symlink_to(tmp_path / "mine")
+    write_whole(tmp_path / "file", b"new")
+    kept = {path.suffix for path in tmp_path.glob(".chainrule-*")}
+    assert kept == {".pipe", ".folder", ".link"}
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    write_whole(tmp_path / ("n" * 255), b"new")
+    assert os.listdir(tmp_path) == ["n" * 255]
 
 
 @pytest.mark.parametrize("value", [np.float32(np.nan), np.int32(1), np.float64(1)])

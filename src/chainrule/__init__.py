@@ -1,5 +1,6 @@
 """chainrule trains and tunes dense neural networks on the CPU that people have."""
 
+from . import starting  # noqa: F401  # isort: skip  # first, to answer Ctrl-C during imports
 from . import nn, optim
 from .advice import Advice
 from .errors import ChainruleError, FileError, InputError, ShapeError, TrainingError

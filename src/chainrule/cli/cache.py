@@ -1,11 +1,13 @@
 """`chainrule cache`: the machine code that is kept on disk."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..engines.compiled import cache as code_cache
-from ..files import named
+from ..files import named, remove_abandoned
 from .options import common, print_json
 
 
@@ -16,15 +18,21 @@ from .options import common, print_json
 @common
 def cache(clear: bool, as_json: bool, **_: Any) -> None:
     """Show where compiled code is kept, and how much; or clear it."""
-    files = code_cache.files()
-    size = sum(file.stat().st_size for file in files)
+    folder, files = code_cache.folder(), code_cache.files()
+    size = sum(_size(file) for file in files)
     if clear:
         for file in files:
             with named("remove", file):
                 file.unlink(missing_ok=True)
+        remove_abandoned(folder)
     if as_json:
-        folder = str(code_cache.folder())
-        print_json({"folder": folder, "files": len(files), "bytes": size, "cleared": clear})
+        print_json({"folder": str(folder), "files": len(files), "bytes": size, "cleared": clear})
     else:
         verb = "removed " if clear else ""
-        click.echo(f"{code_cache.folder()}: {verb}{len(files)} files, {size / 1e6:.1f} MB")
+        click.echo(f"{folder}: {verb}{len(files)} files, {size / 1e6:.1f} MB")
+
+
+def _size(file: Path) -> int:
+    with contextlib.suppress(OSError):  # another process has removed it
+        return file.lstat().st_size
+    return 0

@@ -4,19 +4,22 @@ Exit status: 0 done; 1 the job failed or was interrupted; 2 the input or the usa
 """
 
 import contextlib
-import io
-import os
 import signal
 import sys
+import warnings
+from typing import Any
 
 import click
 
 from .. import __version__
 from ..errors import ChainruleError, InputError
+from ..starting import give_back
+from ..training.interrupt import SIGNALS, told_to_end
 from .cache import cache
 from .inspect import inspect
 from .report import report
 from .search import search
+from .streams import flush_output, prepare_streams
 from .train import train
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -37,24 +40,42 @@ main.add_command(cache)
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit; an error is one line on standard error."""
-    # To be told to end is answered like Ctrl-C: the model is kept.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    code = status(arguments)
+    prepare_streams()
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Who reads the output has gone, or the disk is full; Python's own exit would say it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _listen()
+        code = status(arguments)
+    except KeyboardInterrupt:  # a second one, while the first is answered
+        code = FAILED
+    _stop_listening()
+    if (error := flush_output()) is not None:
         code = code or _failed(f"the output cannot be written: {error.strerror}", FAILED)
     sys.exit(code)
+
+
+def _listen() -> None:
+    """Answer SIGTERM and SIGHUP like Ctrl-C, unless the parent ignores them, as `nohup` does."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, told_to_end)
+
+
+def _stop_listening() -> None:
+    """The job is done: a signal ends what is left without a traceback."""
+    for number in SIGNALS:
+        if signal.getsignal(number) in (signal.default_int_handler, told_to_end):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    """Show a warning as one line, without the line of code that gave it."""
+    _say(str(message))
 
 
 def status(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status."""
     try:
+        give_back()
         result = main.main(arguments, prog_name="chainrule", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -75,6 +96,10 @@ def status(arguments: list[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
+    _say(message)
+    return code
+
+
+def _say(message: str) -> None:
     with contextlib.suppress(OSError):
         click.echo("chainrule: " + " ".join(message.split()), err=True)
-    return code

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from ..errors import InputError
+from ..files import as_text
 from ..limits import Count, Seed, check
 
 
@@ -73,4 +74,16 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def print_json(result: Any) -> None:
     """One JSON object on standard output."""
-    click.echo(msgspec.json.encode(result))
+    click.echo(msgspec.json.encode(_encodable(result)))
+
+
+def _encodable(value: Any) -> Any:
+    """Plain data whose texts, names of files among them, can be encoded."""
+    match value:
+        case str():
+            return as_text(value)
+        case dict():
+            return {key: _encodable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_encodable(item) for item in value]
+    return value

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..files import check_readable, check_writable, write_whole
+from ..files import as_text, check_readable, check_writable, write_whole
 from .options import common, print_json
 
 MODEL_MARK = b"{"
@@ -39,7 +39,7 @@ def report(file: str, out: str | None, seed: int, as_json: bool, **_: Any) -> No
         page = study.render(findings, seed)
         best = findings.ranking[0].number if findings.ranking else None
         found = {"trials": findings.counts, "best": best}
-    write_whole(out, page.encode())
+    write_whole(out, as_text(page).encode())
     if as_json:
         print_json({"command": "report", "file": file, "out": out, **found})
         return

@@ -12,6 +12,7 @@ from ..limits import Count, Positive, Share
 from ..search import Search, SecondLook
 from ..search.trial import Draw
 from ..search.usual import USUAL, builder
+from ..training.interrupt import Interrupt
 from ..training.model_file import expect_made_by
 from ..training.trainer import Interrupted
 from .options import Limited, common, print_json
@@ -119,6 +120,8 @@ def search(
                 f"interrupted; go on with --resume --study {study}, and with --finish too for the "
                 "model of the trials so far"
             ) from None
+    # Until all is done: no signal ends the test or the save.
+    click.get_current_context().with_resource(Interrupt())
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", SecondLook)
         test = result.test(data.test.X, data.test.y)

@@ -16,6 +16,7 @@ from ..nn.build import ACTIVATIONS, multilayer
 from ..nn.initial import NAMED
 from ..optim.named import OPTIMIZERS, SCHEDULES
 from ..training.early_stopping import EarlyStopping
+from ..training.interrupt import Interrupt
 from ..training.model_file import expect_made_by, load
 from ..training.trainer import Interrupted, Trainer
 from .options import Limited, Widths, common, print_json
@@ -128,6 +129,7 @@ def train(
     rows, held = data.train, None
     if validation:
         rows, held = hold_out(data.train, validation, trainer.seed)
+    context.with_resource(Interrupt())  # until all is done: no signal ends the test or the save
     with EpochTable(quiet) as table, warnings.catch_warnings():
         warnings.simplefilter("ignore", Interrupted)
         table.say(_heading(data, rows, held, trainer))

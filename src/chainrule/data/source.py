@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
+from ..files import as_text
 from .digits import digits
 from .idx import folder
 from .split import Split
@@ -41,7 +42,7 @@ def open_source(source: str | os.PathLike[str]) -> Dataset:
     if str(source) in EMBEDDED and not path.is_dir():
         name, (train, test, factor) = str(source), EMBEDDED[str(source)]()
     elif path.is_dir():
-        name, (train, test, factor) = path.resolve().name or "model", folder(path)
+        name, (train, test, factor) = as_text(path.resolve().name) or "model", folder(path)
     elif path.exists():
         raise FileError(f"{source}: a file, expected a folder of IDX files")
     else:

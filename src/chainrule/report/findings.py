@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from ..files import check_readable
+from ..files import check_readable, named
 from ..search.noise import flattery
 from ..search.space import Value
-from ..search.study import expect_study, told
+from ..search.study import HEADER, expect_header, expect_study, told
 from ..search.trial import Status
 from ..training.metrics import larger_is_better
 
@@ -196,6 +196,8 @@ def _as(kind: type[Any], value: Any) -> Any:
 def read(path: str | os.PathLike[str]) -> Findings:
     """The findings of the study at `path`; a `FileError` if there is none, or it is damaged."""
     file = check_readable(path).resolve()
+    with named("read", path), file.open("rb") as opened:
+        expect_header(path, opened.read(HEADER))
     # A study that nobody has open needs no locks: SQLite would leave files beside it.
     way = "mode=ro" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
     with (

@@ -26,10 +26,12 @@ import msgspec
 import numpy as np
 
 from ..errors import FileError, InputError
-from ..files import check_writable, named
+from ..files import check_writable, lock, named
 
 VERSION = 1
 APPLICATION = 0x63687231  # "chr1": SQLite keeps it in the file's header
+HEADER = 100  # bytes: https://www.sqlite.org/fileformat.html#the_database_header
+MAGIC = b"SQLite format 3\0"
 
 REASONS = {
     "SQLITE_FULL": "cannot be written",
@@ -108,21 +110,20 @@ class Study:
             raise
 
     def _open(self) -> None:
+        """Check the study that is there before anything is written, or begin a new one."""
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables or version:
             expect_study(self.path, application, version)
-        # Only now that it is known to be ours: this changes the file.
+        if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("its pages do not fit together")
+        if not tables:  # first, and not to the log: `expect_header` reads it there
+            self._db.execute(f"PRAGMA application_id={APPLICATION}")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         if not tables:
-            self._db.executescript(
-                f"BEGIN; {TABLES} PRAGMA application_id={APPLICATION}; "
-                f"PRAGMA user_version={VERSION}; COMMIT;"
-            )
-        if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError("its pages do not fit together")
+            self._db.executescript(f"BEGIN; {TABLES} PRAGMA user_version={VERSION}; COMMIT;")
 
     def write(self, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Rows into tables, all of them or none; a row with the same key is replaced."""
@@ -179,15 +180,34 @@ class Json:
         self.value = value
 
 
+def expect_header(path: object, header: bytes) -> None:
+    """Raise unless a file that begins so is a study, or empty; SQLite has not opened it yet.
+
+    SQLite would take a file of one byte for an empty database, and would write what is left of
+    another application's log into its database.
+    """
+    if not header:
+        return
+    if not header.startswith(MAGIC) or len(header) < HEADER:
+        raise FileError(f"{path}: {DAMAGED}: it does not begin as a database of SQLite does")
+    _expect_application(path, int.from_bytes(header[68:72], "big"))
+
+
 def expect_study(path: object, application: int, version: int) -> None:
     """Raise unless a database with these marks in its header is a study that can be read."""
-    if application != APPLICATION:
-        raise FileError(f"{path}: a database, but no study of chainrule")
+    _expect_application(path, application)
+    if version == 0:
+        raise FileError(f"{path}: a study that has not begun: nothing is in it")
     if version > VERSION:
         raise FileError(
             f"{path}: a study of format {version}, from a newer chainrule; this one "
             f"reads format {VERSION}"
         )
+
+
+def _expect_application(path: object, application: int) -> None:
+    if application != APPLICATION:
+        raise FileError(f"{path}: a database, but no study of chainrule")
 
 
 def to_column(value: Any) -> Any:
@@ -213,16 +233,15 @@ def _held_alone(path: Path) -> int:
     with named("write", path):
         held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        import fcntl
-    except ImportError:  # another system: SQLite's own locks must do
-        return held
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        if not lock(held):
+            raise FileError(
+                f"{path}: somebody is at work on this study: another process, or an open Result"
+            )
+        with named("read", path):
+            expect_header(path, os.read(held, HEADER))
+    except BaseException:
         os.close(held)
-        raise FileError(
-            f"{path}: somebody is at work on this study: another process, or an open Result"
-        ) from None
+        raise
     return held
 
 

@@ -2,29 +2,57 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Ctrl-C, `kill`, and a closed terminal; Windows has no SIGHUP."""
+
+
+def told_to_end(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM or SIGHUP like Ctrl-C, also in a job whose SIGINT is ignored."""
+    raise KeyboardInterrupt
 
 
 class Interrupt:
-    """While it is entered, a first Ctrl-C sets `asked`; a second one raises as usual.
+    """While it is entered, a first Ctrl-C sets `asked`; a second Ctrl-C raises as usual.
 
-    Outside the main thread, or where the host handles Ctrl-C itself, it changes nothing.
+    SIGTERM and SIGHUP set `asked` where `told_to_end` handles them, and never raise: when a session
+    ends, the shell and the kernel each send a SIGHUP.
+
+    Outside the main thread, or where the host handles a signal itself, it changes nothing. Within
+    another `Interrupt` it takes the signals, and gives them back at its exit.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._installed = False
+        self._found: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> "Interrupt":
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._ask)
-            self._installed = True
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._take(number)
         return self
+
+    def _take(self, number: int) -> None:
+        found = signal.getsignal(number)
+        outer = getattr(found, "__self__", None)
+        if not callable(found):  # ignored, or left to the system
+            return
+        is_usual = found in (signal.default_int_handler, told_to_end)
+        if is_usual or isinstance(outer, Interrupt):
+            self._found[number] = found
+            signal.signal(number, self._ask)
+        if isinstance(outer, Interrupt):  # last: until the line above the outer one was told
+            self.asked |= outer.asked
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
 
     def __exit__(
         self,
@@ -32,5 +60,5 @@ class Interrupt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, found in self._found.items():
+            signal.signal(number, found)
