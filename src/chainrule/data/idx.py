@@ -50,6 +50,7 @@ def _values(
     path: Path, file: BufferedIOBase, dtype: np.dtype[np.generic], shape: list[int]
 ) -> Array:
     size, product = math.prod(shape), " × ".join(map(str, shape))
+    expected = f"{product} = {size}" if len(shape) > 1 else product
     if size == 0:
         raise FileError(f"{path}: there are no images or labels in it: {product} values")
     length = size * dtype.itemsize
@@ -57,7 +58,7 @@ def _values(
     if len(data) != length:
         more = "more than " * (len(data) == length + CHUNK)
         raise FileError(
-            f"{path}: {more}{len(data) / dtype.itemsize:.15g} values, expected {product} = {size}: "
+            f"{path}: {more}{len(data) / dtype.itemsize:.15g} values, expected {expected}: "
             "the file is cut short or damaged"
         )
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
