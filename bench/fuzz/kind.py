@@ -43,8 +43,8 @@ class Kind(ABC):
         return False
 
 
-def command(*arguments: str) -> bool:
-    """Run a command in this process: True done, False refused or failed in one line."""
+def command(*arguments: str) -> str | None:
+    """Run a command in this process: None if it is done, else the line that it said."""
     from chainrule.cli.main import status
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
@@ -52,13 +52,16 @@ def command(*arguments: str) -> bool:
         code = status(list(arguments))
     err.flush()
     said = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
-    if code not in (0, 1, 2):
+    if code == 0:
+        return None
+    if code not in (1, 2):
         raise Wrong(f"status {code}")
-    if code and (said.count("\n") != 1 or not said.startswith("chainrule: ")):
+    said = said.removeprefix("\n")  # click ends the line on which ^C stands
+    if said.count("\n") != 1 or not said.startswith("chainrule: "):
         raise Wrong(f"status {code}, and not in one line: {said[:300]!r}")
-    if code and "the output cannot be written" in said:
+    if "the output cannot be written" in said:
         raise Wrong(f"an error of the system that is none of the output: {said[:300]!r}")
-    return code == 0
+    return said
 
 
 def copied(files: dict[str, bytes], folder: Path) -> None:

@@ -115,13 +115,13 @@ class Models(Kind):
         return f"{which.stem}: {told}"
 
     def _changed(self, value: Any, random: Random) -> tuple[Any, str]:
-        if not isinstance(value, dict) or random.random() < 0.7:
+        specs = [path for path in places(value) if path and isinstance(at(value, path), dict)]
+        if not specs or random.random() < 0.7:
             return of_values(value, random, self._parts)
         if random.random() < 0.3:
             notes = {random.choice(KEYS): random.choice(VALUES) for _ in range(2)}
             return value | {"notes": notes}, f"notes = {shown(notes)}"
         # A part in another part's place: losses, schedules and base classes among the layers.
-        specs = [path for path in places(value) if path and isinstance(at(value, path), dict)]
         path = random.choice(specs)
         part = random.choice(self._parts)
         at(value, path[:-1])[path[-1]] = part
@@ -131,11 +131,11 @@ class Models(Kind):
         """Read it in all the ways there are; each may refuse."""
         from chainrule import load
 
-        shown_whole = command("inspect", NAME, *random.choice(([], ["--json"])))
+        refused = command("inspect", NAME, *random.choice(([], ["--json"])))
         if random.random() < 0.25:
             command("report", NAME, "--out", "page.html")
         trainer = load(NAME)
-        if not shown_whole:
+        if refused is not None:
             raise Wrong("load reads it, inspect does not")
         features = trainer.features
         if features is not None and features <= MOST_FEATURES:
