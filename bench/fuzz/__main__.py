@@ -30,8 +30,8 @@ def main(
     table = Table(*names, box=None, pad_edge=False)
     faults = False
     for kind in kinds or KINDS:
-        count_of_kind = KINDS[kind]().count if count is None else count
-        found = campaign.run(kind, seed, list(only) or list(range(count_of_kind)), processes)
+        inputs = range(KINDS[kind]().count if count is None else count)
+        found = campaign.run(KINDS[kind], seed, list(only or inputs), processes)
         table.add_row(kind, *_row(found))
         faults |= any(record.fault for record in found)
         for line in [_line(record) for record in found] if verbose else distinct(found):

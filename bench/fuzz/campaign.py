@@ -8,38 +8,38 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
-from . import KINDS
-from .worker import SECONDS, Record, work
+from .kind import Kind
+from .worker import Record, work
 
-HUNG = 4 * SECONDS
-"""Seconds after which a process that says nothing is killed: its code never returns to Python."""
+HUNG = 4.0
+"""A process is killed that says nothing for so many times the time of an input: its code never
+returns to Python."""
+STARTS = 20.0
+"""Seconds that a process may take to start."""
 
 
-def run(
-    kind: str, seed: int = 0, numbers: list[int] | None = None, processes: int = 2
-) -> list[Record]:
+def run(kind: type[Kind], seed: int, numbers: list[int], processes: int = 2) -> list[Record]:
     """What became of each input."""
-    maker = KINDS[kind]()
-    numbers = list(range(maker.count)) if numbers is None else numbers
     with tempfile.TemporaryDirectory(prefix="chainrule-fuzz-") as name:
         base = Path(name)
-        os.environ["CHAINRULE_CACHE"] = str(base / "cache")
-        maker.prepare(base)
+        with mock.patch.dict(os.environ, {"CHAINRULE_CACHE": str(base / "cache")}):
+            kind().prepare(base)
         shares = [numbers[i::processes] for i in range(processes)]
         with ThreadPoolExecutor(processes) as pool:
             found = pool.map(lambda share: _share(kind, seed, share, base), shares)
             return sorted(itertools.chain(*found), key=lambda record: record.number)
 
 
-def _share(kind: str, seed: int, numbers: list[int], base: Path) -> list[Record]:
+def _share(kind: type[Kind], seed: int, numbers: list[int], base: Path) -> list[Record]:
     found: list[Record] = []
     while len(found) < len(numbers):
         found += _until_it_ends(kind, seed, numbers[len(found) :], base)
     return found
 
 
-def _until_it_ends(kind: str, seed: int, numbers: list[int], base: Path) -> list[Record]:
+def _until_it_ends(kind: type[Kind], seed: int, numbers: list[int], base: Path) -> list[Record]:
     """The records of one process; where it dies, a record of the input that it was at."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -47,10 +47,10 @@ def _until_it_ends(kind: str, seed: int, numbers: list[int], base: Path) -> list
     process.start()
     theirs.close()
     found: list[Record] = []
-    at = numbers[0]
+    at, wait = numbers[0], STARTS
     try:
-        while ours.poll(HUNG):
-            said = ours.recv()
+        while ours.poll(wait):
+            said, wait = ours.recv(), HUNG * kind.seconds
             if said is None:
                 return found
             if isinstance(said, int):

@@ -23,6 +23,10 @@ class Kind(ABC):
 
     count = 1_000
     """How many inputs, unless told otherwise."""
+    seconds = 10.0
+    """The most that an input may take."""
+    megabytes = 2_000
+    """The most memory that the process may have meanwhile."""
     interrupt_after: float | None = None
     """Seconds after which Ctrl-C is pressed; an input may be a valid order for a long job."""
 

@@ -84,7 +84,8 @@ class Models(Kind):
         trainers = [
             Trainer(classes, loss, optim.AdamW(rate), clip_norm=1.0, engine="reference"),
             Trainer(nn.Average(members, nn.SoftmaxCrossEntropy()), nn.SoftmaxCrossEntropy(),
-                    optim.Momentum(optim.Cosine(0.1)), weight_decay=optim.Decoupled(1e-3)),
+                    optim.Momentum(optim.Cosine(0.1)), weight_decay=optim.Decoupled(1e-3),
+                    engine="reference"),
             Trainer(nn.Sequential(nn.Affine(4, 1)), nn.Huber(), optim.SGD(optim.OneCycle(0.1)),
                     dtype="float64", engine="reference"),
         ]  # fmt: skip
@@ -134,7 +135,7 @@ class Models(Kind):
         refused = command("inspect", NAME, *random.choice(([], ["--json"])))
         if random.random() < 0.25:
             command("report", NAME, "--out", "page.html")
-        trainer = load(NAME)
+        trainer = load(NAME, engine=random.choice(("compiled", "reference", "reference")))
         if refused is not None:
             raise Wrong("load reads it, inspect does not")
         features = trainer.features

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from random import Random
 
 import click
 
+from . import studies
 from .kind import Kind, Wrong, command, contents
 
 WORDS = (
@@ -63,16 +65,10 @@ class Options(Kind):
 
     def prepare(self, base: Path) -> None:
         """A small model and a small study."""
-        here = Path.cwd()
-        os.chdir(base)
-        try:
-            command(
-                "train", "digits", "--epochs", "1", "--hidden", "4", "--out", "model", "--quiet"
-            )
-            command("search", "digits", "--epochs", "1", "--trials", "1", "--study", "study",
-                    "--out", "other", "--quiet")  # fmt: skip
-        finally:
-            os.chdir(here)
+        with contextlib.chdir(base):
+            command("train", "digits", "--epochs=1", "--hidden=4", "--out=model", "--quiet")
+            studies.search().run(*studies.rows()).close()
+            os.rename(studies.NAME, "study")
 
     def make(self, number: int, random: Random, base: Path, folder: Path) -> str:
         """What a value may name lies in the folder, and what nobody may touch."""

@@ -12,20 +12,17 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from types import FrameType
-from typing import Any
 
 from chainrule.errors import ChainruleError
 
-from . import KINDS
 from .kind import Kind, Wrong, contents
 
-SECONDS = 10.0
-MEGABYTES = 2_000
 ADDRESSES = 6 << 30
 """Bytes that a process may ask for: an input that wants all memory must not get it."""
 
@@ -48,16 +45,16 @@ class Record:
     where: str = ""
 
 
-def work(kind: str, seed: int, numbers: list[int], base: Path, pipe: Connection) -> None:
+def work(kind: type[Kind], seed: int, numbers: list[int], base: Path, pipe: Connection) -> None:
     """Take inputs, until one is so wrong that the process is not to be trusted any more."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["CHAINRULE_CACHE"] = str(base / "cache")
     warnings.simplefilter("ignore")
-    found = KINDS[kind]()
+    made = kind()
     for number in numbers:
         pipe.send(number)
-        record = take(found, kind, seed, number, base)
+        record = take(made, seed, number, base)
         pipe.send(record)
         if record.fault in ("time", "memory"):
             break
@@ -66,9 +63,9 @@ def work(kind: str, seed: int, numbers: list[int], base: Path, pipe: Connection)
     os._exit(0)  # threads that an input left behind hold nobody up
 
 
-def take(kind: Kind, name: str, seed: int, number: int, base: Path) -> Record:
+def take(kind: Kind, seed: int, number: int, base: Path) -> Record:
     """Make an input and run it."""
-    random = Random(f"{seed} {name} {number}")
+    random = Random(f"{seed} {type(kind).__name__} {number}")
     folder = Path(tempfile.mkdtemp(prefix="chainrule-fuzz-"))
     before_it = Path.cwd()
     try:
@@ -83,21 +80,21 @@ def take(kind: Kind, name: str, seed: int, number: int, base: Path) -> Record:
         fault = said = where = ""
         accepted = False
         try:
-            with _limited(kind.interrupt_after):
+            with _limited(kind.seconds, kind.interrupt_after):
                 accepted = kind.run(folder, random)
         except ChainruleError as error:
             said = str(error)
         except KeyboardInterrupt:
             fault, said = "traceback", "KeyboardInterrupt"
         except TooLong as error:
-            fault, said, where = "time", f"over {SECONDS:g} s", _where(error)
+            fault, said, where = "time", f"over {kind.seconds:g} s", _where(error)
         except Wrong as error:
             fault, said = "wrong", str(error)
         except BaseException as error:  # whatever a user would see as a traceback
             said = traceback.format_exception_only(error)[-1].strip()
             fault, where = "traceback", _where(error)
         seconds, megabytes = time.monotonic() - began, _peak()
-        if not fault and megabytes > MEGABYTES:
+        if not fault and megabytes > kind.megabytes:
             fault, said = "memory", f"{megabytes:,.0f} MB"
         if not fault and (changed := _changed(kind, before, contents(folder))):
             fault, said = "files", f"changed {changed}"
@@ -108,7 +105,7 @@ def take(kind: Kind, name: str, seed: int, number: int, base: Path) -> Record:
 
 
 @contextlib.contextmanager
-def _limited(interrupt_after: float | None) -> Any:
+def _limited(seconds: float, interrupt_after: float | None) -> Iterator[None]:
     """Raise `TooLong` after the time for an input; press Ctrl-C before, where that is wanted."""
 
     def late(number: int, frame: FrameType | None) -> None:
@@ -116,11 +113,11 @@ def _limited(interrupt_after: float | None) -> Any:
 
     def press(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGALRM, late)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         signal.raise_signal(signal.SIGINT)
 
     signal.signal(signal.SIGALRM, late if interrupt_after is None else press)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS if interrupt_after is None else interrupt_after)
+    signal.setitimer(signal.ITIMER_REAL, seconds if interrupt_after is None else interrupt_after)
     try:
         yield
     finally:
