@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from test_data import write_folder
+from test_data import LAYOUTS, renamed, write_folder
 
 import chainrule as cr
 from chainrule.cli.main import main, status
@@ -86,6 +86,14 @@ def test_the_same_seed_gives_the_same_file(run, tmp_path):
         run("train", "digits", "--epochs", 2, "--out", name, "--quiet", "--seed", 5)
     a, b = (cr.load(tmp_path / name).weights() for name in ("a", "b"))
     assert all((a[name] == b[name]).all() for name in a)
+
+
+def test_what_is_to_know_of_images_is_told(run, tmp_path):
+    renamed(tmp_path / "emnist", LAYOUTS["EMNIST"])
+    for command in ("train --hidden 0", "search --trials 1 --no-abandon"):
+        code, _, err = run(*command.split(), "emnist", "--epochs", 1)
+        assert code == 0
+        assert "EMNIST's images are stored transposed" in err
 
 
 CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "activation": ACTIVATIONS, "init": NAMED}

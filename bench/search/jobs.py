@@ -36,7 +36,7 @@ class Job:
         """The rows that `Search` trains on and validates on with this seed."""
         from chainrule.data.split import Split, hold_out
 
-        train, held = hold_out(Split(*self.rows()), fraction, seed)
+        train, held = hold_out(Split(*self.rows()), fraction, seed, classes=self.classes)
         return train.X, train.y, held.X, held.y
 
     def reached(self, score: float) -> bool:

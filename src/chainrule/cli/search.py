@@ -109,6 +109,7 @@ def search(
         f"{data.name}: {len(data.train.y):,} rows to train and compare, {len(data.test.y):,} "
         f"locked away for the test; {len(USUAL)} settings"
     )
+    heading += f"\n{data.note}" * bool(data.note)
     with SearchLine(quiet, heading) as line, warnings.catch_warnings():
         warnings.simplefilter("ignore", Interrupted)  # it is told below
         try:

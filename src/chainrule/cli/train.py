@@ -109,7 +109,7 @@ def train(
     """Train a network on SOURCE, test it once, and write a model file.
 
     SOURCE is `digits` (embedded real digits), or a folder of IDX files, gzipped or not, such as
-    MNIST and Fashion-MNIST.
+    MNIST, Fashion-MNIST, EMNIST and QMNIST.
     """
     if patience is not None and not validation:
         raise InputError("--patience needs validation rows, but --validation is 0")
@@ -133,6 +133,8 @@ def train(
     with EpochTable(quiet) as table, warnings.catch_warnings():
         warnings.simplefilter("ignore", Interrupted)
         table.say(_heading(data, rows, held, trainer))
+        if data.note:
+            table.say(data.note)
         try:
             history = trainer.fit(
                 rows.X,

@@ -1,78 +1,87 @@
-"""IDX files, the format of MNIST and Fashion-MNIST, gzipped or not.
+"""One IDX file, gzipped or not.
 
 A file is 4 bytes 0, 0, type, number of axes; the length of each axis, 4 bytes, big end first; and
-the values. Source: Y. LeCun, "The MNIST database".
+the values, big end first. Source: Y. LeCun, "The MNIST database".
 """
 
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FileError
 from ..graph.tensor import Array
-from .split import Split
 
 UNSIGNED_BYTES = 8
-PARTS = {"train": "train", "test": "t10k"}
+TYPES = {UNSIGNED_BYTES: ">u1", 9: ">i1", 11: ">i2", 12: ">i4"}
+FLOATS = (13, 14)
+
+CHUNK = 1 << 20
+"""Bytes that are read at one go, so a header that promises too much takes no memory."""
 
 
-def folder(path: Path) -> tuple[Split, Split, float]:
-    """Training rows, test rows, and the factor to 0…1, from the four files of such a data set."""
-    train, test = (_part(path, prefix) for prefix in PARTS.values())
-    if train.X.shape[1] != test.X.shape[1]:
+def read_idx(path: Path, *axes: int) -> Array:
+    """The whole numbers of an IDX file with one of those numbers of axes."""
+    with _opened(path) as file:
+        start = _take(file, 4)
+        if len(start) < 4 or start[:2] != b"\0\0":
+            raise FileError(f"{path}: not an IDX file")
+        kind, found = start[2:]
+        if kind not in TYPES or found not in axes:
+            raise FileError(
+                f"{path}: an IDX file of type {kind} with {found} axes, expected type "
+                f"{UNSIGNED_BYTES} (unsigned bytes) with {' or '.join(map(str, axes))}"
+                + f"; type {kind} holds floats"
+                * (kind in FLOATS)
+            )
+        lengths = _take(file, 4 * found)
+        if len(lengths) < 4 * found:
+            raise FileError(f"{path}: not an IDX file: it ends within its header")
+        shape = np.frombuffer(lengths, ">u4").tolist()
+        return _values(path, file, np.dtype(TYPES[kind]), shape)
+
+
+def _values(
+    path: Path, file: BufferedIOBase, dtype: np.dtype[np.generic], shape: list[int]
+) -> Array:
+    size, product = math.prod(shape), " × ".join(map(str, shape))
+    expected = f"{product} = {size}" if len(shape) > 1 else product
+    if size == 0:
+        raise FileError(f"{path}: there are no images or labels in it: {product} values")
+    length = size * dtype.itemsize
+    data = _take(file, length + CHUNK)
+    if len(data) != length:
+        more = "more than " * (len(data) == length + CHUNK)
         raise FileError(
-            f"{path}: test images have {test.X.shape[1]} pixels, training images {train.X.shape[1]}"
+            f"{path}: {more}{len(data) / dtype.itemsize:.15g} values, expected {expected}: "
+            "the file is cut short or damaged"
         )
-    return train, test, 1 / 255
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_idx(path: Path, axes: int) -> Array:
-    """The values of an IDX file of unsigned bytes with that many axes."""
-    data = _bytes(path)
-    header = 4 + 4 * axes
-    if len(data) < header or data[:2] != b"\0\0":
-        raise FileError(f"{path}: not an IDX file")
-    kind, found = data[2], data[3]
-    if (kind, found) != (UNSIGNED_BYTES, axes):
-        raise FileError(
-            f"{path}: an IDX file of type {kind} with {found} axes, "
-            f"expected type {UNSIGNED_BYTES} (unsigned bytes) with {axes}"
-        )
-    shape = np.frombuffer(data, ">u4", axes, offset=4).tolist()
-    if len(data) - header != math.prod(shape):
-        raise FileError(
-            f"{path}: {len(data) - header} values, expected {' × '.join(map(str, shape))} = "
-            f"{math.prod(shape)}: the file is cut short or damaged"
-        )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+def _take(file: BufferedIOBase, count: int) -> bytearray:
+    """So many bytes, or fewer at the end of the file."""
+    data = bytearray()
+    while len(data) < count and (part := file.read(min(CHUNK, count - len(data)))):
+        data += part
+    return data
 
 
-def _part(path: Path, prefix: str) -> Split:
-    images_path, labels_path = _find(path, prefix, "images", 3), _find(path, prefix, "labels", 1)
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
-    if len(images) != len(labels):
-        raise FileError(f"{labels_path}: {len(labels)} labels for {len(images)} images")
-    if images.size == 0:
-        raise FileError(f"{images_path}: there are no images in it")
-    return Split(images.reshape(len(images), -1), labels)
-
-
-def _find(path: Path, prefix: str, what: str, axes: int) -> Path:
-    usual = f"{prefix}-{what}-idx{axes}-ubyte"
-    for name in (usual, usual.replace("-idx", ".idx")):
-        for candidate in (path / name, path / f"{name}.gz"):
-            if candidate.is_file():
-                return candidate
-    raise FileError(f"{path}: there is no {usual} or {usual}.gz in it, so it is no IDX data set")
-
-
-def _bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
+    """The contents, unpacked; what goes wrong while they are read is told in a line."""
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        with path.open("rb") as raw:
+            if raw.peek(2)[:2] == b"\x1f\x8b":
+                with gzip.open(raw) as file:
+                    yield file
+            else:
+                yield raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FileError(f"{path}: damaged gzip file: {error}") from None
     except OSError as error:

@@ -162,9 +162,9 @@ class Objective:
         """The rows to train on and those to score on, checked once for each kind of trainer."""
         with self._lock:
             if split not in self._splits:
-                self._splits[split] = hold_out(
-                    self.rows, self.fraction, (self.seed + split) % SEEDS
-                )
+                seed = (self.seed + split) % SEEDS
+                classes = trainer.loss.target != "real"
+                self._splits[split] = hold_out(self.rows, self.fraction, seed, classes=classes)
             train, held = self._splits[split]
             trainer.expect_features(train.X.shape[1])
             key = split, trainer.loss.target, trainer.outputs, trainer.dtype
