@@ -235,7 +235,8 @@ def follow(layer, batches, dtype="float64"):
     leaves, values = list(context.updates), states(layer)
     values |= {leaf: leaf.attrs["initial"] for leaf in leaves}
     for X in batches:
-        values |= zip(leaves, evaluate(context.updates.values(), values | {x: X}, dtype))
+        found = evaluate(context.updates.values(), values | {x: X}, dtype)
+        values |= dict(zip(leaves, found, strict=True))
     return {leaf.name: values[leaf] for leaf in leaves}
 
 
@@ -465,7 +466,8 @@ def test_weighting_a_row_is_repeating_it(make, target, normalize):
         )
         (total,) = evaluate([program.outputs["weight"]], values)
         values |= {given.loss_scale: len(X) / float(total)}
-        return dict(zip([*program.outputs, *program.updates], evaluate(program.results, values)))
+        names = [*program.outputs, *program.updates]
+        return dict(zip(names, evaluate(program.results, values), strict=True))
 
     weighted = step(X, t, counts.astype(float))
     repeated = step(np.repeat(X, counts, axis=0), np.repeat(t, counts, axis=0), None)

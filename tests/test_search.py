@@ -703,7 +703,9 @@ def test_where_leaders_cannot_be_trained_on_all_rows_worse_ones_are(monkeypatch,
         assert job.run(*data()).best_settings == tried[-1]
         assert len(tried) == failures + 1
     else:
-        error = "^the final model cannot be trained: TrainingError: too steep .test_search.py, line "
+        error = (
+            "^the final model cannot be trained: TrainingError: too steep .test_search.py, line "
+        )
         with pytest.raises(cr.TrainingError, match=error):
             job.run(*data())
         assert 5 < len(tried) < 15

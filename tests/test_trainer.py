@@ -300,9 +300,12 @@ def test_ctrl_c_leaves_a_usable_model_and_says_so(monkeypatch):
             asked.append(progress.step)
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.warns(
-        cr.Interrupted, match=r"interrupted in epoch 2 after 1 of 90 steps; the model keeps"
-    ), pytest.warns(cr.Advice, match="batches of one row: batch norm turns each into its shift"):
+    with (
+        pytest.warns(
+            cr.Interrupted, match=r"interrupted in epoch 2 after 1 of 90 steps; the model keeps"
+        ),
+        pytest.warns(cr.Advice, match="batches of one row: batch norm turns each into its shift"),
+    ):
         history = t.fit(X, y, epochs=1000, batch_size=1, progress=press)
     assert history.epochs == 1
     assert np.isfinite(t.predict(X)).all()

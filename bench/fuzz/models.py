@@ -28,9 +28,9 @@ def described(data: bytes, change: Callable[[Any], Any]) -> bytes:
     tensors = load(data)
     length = int.from_bytes(data[:8], "little")
     metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-    text = json.dumps(change(json.loads(metadata["chainrule"])))
-    digest = model_file._digest(text.encode(), tensors)
-    return save(tensors, {"chainrule": text, "sha256": digest})
+    _, _, text = metadata[model_file.KEY].partition(" ")
+    json_text = json.dumps(change(json.loads(text))).encode()
+    return model_file.encoded(json_text, tensors, save)
 
 
 def nested(depth: int) -> dict[str, Any]:

@@ -15,7 +15,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import (
-    Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints,
+    Any,
+    ClassVar,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
 )  # fmt: skip
 
 import numpy as np
@@ -298,9 +305,7 @@ def kind_named(kind: Any) -> type[Spec]:
         homes = " and ".join(sorted(cls.kind for cls in found))
         raise FileError(f"a {kind!r} is not known here, and {homes} both might be it")
     if not found:
-        raise UnknownKind(
-            f"a {kind!r} is not known here: import the module that defines it first"
-        )
+        raise UnknownKind(f"a {kind!r} is not known here: import the module that defines it first")
     if found[0].is_base:
         raise FileError(f"a part is of the kind {kind}, which is only a base of others")
     return found[0]

@@ -16,11 +16,11 @@ from ..nn.build import ACTIVATIONS, multilayer
 from ..nn.initial import NAMED
 from ..optim.named import OPTIMIZERS, SCHEDULES
 from ..training.early_stopping import EarlyStopping
+from ..training.epoch_table import EpochTable
 from ..training.interrupt import Interrupt
 from ..training.model_file import expect_made_by, load
 from ..training.trainer import Interrupted, Trainer
 from .options import Limited, Widths, common, print_json
-from .progress import EpochTable
 
 FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "lr", "schedule",
          "weight_decay", "clip_norm", "seed")  # fmt: skip

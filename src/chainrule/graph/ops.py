@@ -256,6 +256,8 @@ max = Op(
     takes=("float",),
     cases=_AXES_CASES,
 )
+
+
 def _logsumexp_share(g: Tensor, y: Tensor, x: Tensor, axes: tuple[int, ...]) -> Gradients:
     # Not exp(x − y): of three scores of 1e8 y is 1e8 too in float32, and each share would be 1.
     powers = exp(x - stop_gradient(max(x, axes=axes)))

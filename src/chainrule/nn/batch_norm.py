@@ -8,7 +8,6 @@ from ..limits import Count, Positive, Smoothing
 from .context import EVALUATION, Context
 from .layer import Layer, expect_columns
 
-
 WHOLE_BATCH = 100.0
 """Rows of a batch for which the whole momentum counts."""
 

@@ -29,7 +29,9 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer | Callable[[Tensor], Tensor]) -> None:
         if len(layers) == 1 and isinstance(layers[0], list | tuple):
-            raise InputError("Sequential: a list of layers, expected them one by one: put a * first")
+            raise InputError(
+                "Sequential: a list of layers, expected them one by one: put a * first"
+            )
         self.layers = tuple(_layer(f"Sequential: layer {i}", x) for i, x in enumerate(layers))
 
     @classmethod

@@ -247,7 +247,7 @@ def _findings(db: sqlite3.Connection, name: str) -> Findings:
 def _rows(db: sqlite3.Connection, kind: type[Any], query: str, *json: str) -> list[Any]:
     """Rows as objects of that class, checked; the columns in `json` are decoded."""
     return [
-        msgspec.convert(row | {key: _decoded(row[key]) for key in json}, kind)
+        msgspec.convert(row | {key: _decoded(row.get(key)) for key in json}, kind)
         for row in db.execute(query)
     ]
 

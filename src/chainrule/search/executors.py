@@ -21,8 +21,10 @@ Kind = Literal["threads", "ray"]
 
 LIBRARIES = tuple(
     str(Path(path).resolve())
-    for path in (Path(__file__).parents[1], *map(sysconfig.get_path, ("stdlib", "purelib")))
-)
+    for path in (
+        Path(__file__).parents[1], sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
+    )
+)  # fmt: skip
 """Where code lies that is not the user's."""
 
 

@@ -185,9 +185,7 @@ def _ranked_again(
     return sorted(leaders, key=lambda trial: totals[trial.number])
 
 
-def _measured(
-    trial: Trial, objective: Objective, split: int, stop: Callable[[], bool]
-) -> Score:
+def _measured(trial: Trial, objective: Objective, split: int, stop: Callable[[], bool]) -> Score:
     try:
         trainer = objective.trainer(trial.settings)
         trainer.use_threads(1)

@@ -86,7 +86,7 @@ class Runner:
         progress: Callable[[Progress], object] | None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Until the plan has ended, the time is up, or `stop` says so: after the steps under way."""
+        """Train trials until the plan has ended, the time is up, or `stop` says so."""
         workers = [
             threading.Thread(target=self._work, args=(i,), name=f"chainrule-trial-{i}", daemon=True)
             for i in range(self.executor.workers)

@@ -136,8 +136,10 @@ class Search(Spec):
         elif resume and self._kept is None:
             raise InputError("Search: resume is True, but no study is named to go on with")
         elif finish and not resume:
-            raise InputError("Search: finish is True, expected resume=True beside it: there is no "
-                             "trial to finish with")
+            raise InputError(
+                "Search: finish is True, expected resume=True beside it: there is no "
+                "trial to finish with"
+            )
         objective = Objective(
             self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
             self.metric or "", self.seed,

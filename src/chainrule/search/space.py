@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -39,9 +39,8 @@ class Settings(dict[str, Any]):
                 f"no setting {name!r} in this trial: there is one only where {when.name!r} is "
                 f"{' or '.join(map(repr, when.values))}; ask for it by settings.get({name!r})"
             )
-        raise UnknownSetting(
-            f"no setting {name!r}{near(str(name), self) or ': there is ' + ', '.join(map(repr, self))}"
-        )
+        known = f": there is {', '.join(map(repr, self))}"
+        raise UnknownSetting(f"no setting {name!r}{near(str(name), self) or known}")
 
     def copy(self) -> Settings:
         """A copy, which may be changed."""

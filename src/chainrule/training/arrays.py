@@ -177,7 +177,7 @@ def _expect_distinct(exact: Array, rounded: Array, name: Name) -> None:
         return
     step = np.spacing(np.abs(rounded).max(axis=0))
     span = np.ptp(rounded, axis=0)
-    for i in np.flatnonzero(span < 2.0**20 * step):
+    for i in np.flatnonzero(span < 2.0**20 * step).tolist():
         before, after = len(np.unique(exact[:, i])), len(np.unique(rounded[:, i]))
         if after < (1 - LOST_VALUES) * before:
             advise(

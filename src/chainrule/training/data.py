@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class Part:
     X: Array
     y: Array
     weight: Array | None = None
-    name: arrays.Name = arrays.Name("X")
+    name: arrays.Name = field(default_factory=lambda: arrays.Name("X"))
     """How errors call X, its columns and its rows."""
 
     @property

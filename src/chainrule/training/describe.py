@@ -13,6 +13,9 @@ from ..spec import fields_of
 from .history import History
 from .model_file import history_of, read
 
+MAX_DEPTH = 5
+"""Notes within notes that are told in words."""
+
 
 @dataclass(frozen=True)
 class Absent:
@@ -64,10 +67,10 @@ class Description:
         """The parts of the model in order, each with the values of its state by path."""
         model = self.trainer.get("model")
         children = model.children() if isinstance(model, Layer) else ()
-        parts = [(f"model.{name}.", part) for name, part in children if isinstance(part, Layer)]
-        return [
-            (repr(part), self._state(prefix)) for prefix, part in parts or [("model.", model)]
+        parts: list[tuple[str, Any]] = [
+            (f"model.{name}.", part) for name, part in children if isinstance(part, Layer)
         ]
+        return [(repr(part), self._state(prefix)) for prefix, part in parts or [("model.", model)]]
 
     def _state(self, prefix: str) -> dict[str, Array]:
         found = self.tensors.items()
@@ -87,8 +90,10 @@ def described(path: str | os.PathLike[str]) -> Description:
     )  # fmt: skip
 
 
-def in_words(fact: Any) -> str:
-    """A fact as text."""
-    if isinstance(fact, dict):
-        return ", ".join(f"{name} {in_words(value)}" for name, value in fact.items())
+def in_words(fact: Any, depth: int = 0) -> str:
+    """A fact as text; notes may lie within notes, and of the deep ones there is only a sign."""
+    if isinstance(fact, dict) and depth < MAX_DEPTH:
+        return ", ".join(f"{name} {in_words(value, depth + 1)}" for name, value in fact.items())
+    if isinstance(fact, dict | list):
+        return "…" if depth else str(fact)
     return f"{fact:.4f}" if isinstance(fact, float) else str(fact)

@@ -53,6 +53,11 @@ class BestSoFar:
         self.value = math.nan
         self.snapshot: Snapshot | None = None
 
+    @classmethod
+    def by(cls, stopping: EarlyStopping | None, epoch: int) -> BestSoFar | None:
+        """One, where somebody asks for it."""
+        return None if stopping is None else cls(stopping, epoch)
+
     def consider(self, row: dict[str, float], epoch: int, session: Session) -> None:
         """Keep the state of an epoch if it is the best so far."""
         value = self.stopping.value(row)

@@ -38,8 +38,8 @@ def about_model(model: Layer, loss: Loss) -> None:
     activation = INSIDE.get(type(loss))
     if activation is not None and isinstance(_parts(model)[-1], activation):
         advise(
-            f"the model ends with {activation.__name__}(), and {type(loss).__name__} has one inside: leave the "
-            "layer out, and take trainer.probabilities(X) for probabilities"
+            f"the model ends with {activation.__name__}(), and {type(loss).__name__} has one "
+            "inside: leave the layer out, and take trainer.probabilities(X) for probabilities"
         )
 
 
@@ -91,7 +91,7 @@ def _are_bytes(data: Part) -> bool:
     X = data.X[:1000]
     if not BRIGHT < X.max() <= BYTE:
         return False
-    return X.dtype == np.uint8 or bool(X.min() >= 0 and (X == np.floor(X)).all())
+    return X.dtype == np.uint8 or bool(X.min() >= 0 and (np.floor(X) == X).all())
 
 
 def _parts(model: Layer) -> list[Layer]:

@@ -16,6 +16,7 @@ from ..graph.tensor import Array
 from .data import Part
 from .early_stopping import VALIDATION, BestSoFar
 from .history import History
+from .interrupt import Interrupt
 from .session import Chunk, Clock, Diverged, Pace, ScheduleError, Session
 
 Row = dict[str, float]
@@ -44,6 +45,34 @@ class Progress:
         )  # fmt: skip
 
 
+def both(
+    first: Callable[[Progress], Any], second: Callable[[Progress], Any]
+) -> Callable[[Progress], None]:
+    """Tell two functions of progress."""
+
+    def tell(progress: Progress) -> None:
+        first(progress)
+        second(progress)
+
+    return tell
+
+
+class Asked:
+    """Whether training is to end: a signal came, or the user's function says so."""
+
+    def __init__(self, stop: Callable[[], bool] | None) -> None:
+        self.interrupt = Interrupt()
+        self._stop, self._word = stop, ""
+
+    def __call__(self) -> str:
+        """The word for it, or nothing. Once said, it is not taken back."""
+        if self.interrupt.asked:
+            self._word = "interrupted"
+        elif not self._word and self._stop is not None and self._stop():
+            self._word = "stopped"
+        return self._word
+
+
 @dataclass(eq=False)
 class Loop:
     """Trains a session on the rows of `data`, and writes a row an epoch into the history."""
@@ -57,17 +86,19 @@ class Loop:
     best: BestSoFar | None
     callbacks: Sequence[Callable[[Row], Any]]
     progress: Callable[[Progress], Any] | None
-    asked: Callable[[], str]
-    """Whether training is to end now, and by which word that is told: "interrupted"."""
+    asked: Asked
 
     def run(self, last_epoch: int, horizon: int) -> None:
         """Train until that epoch; schedules are laid out over `horizon` epochs.
 
         However it ends, the best state is restored where somebody asked for it.
         """
+        self.history.stopped, self.history.interrupted = "", False
         try:
-            self._consider_start()
-            self._epochs(last_epoch, horizon)
+            with self.asked.interrupt:
+                self._consider_start()
+                self._epochs(last_epoch, horizon)
+            self.history.interrupted = self.asked.interrupt.asked
         except Diverged as error:
             raise self._told(error) from None
         finally:

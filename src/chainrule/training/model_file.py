@@ -116,7 +116,9 @@ def expect_made_by(command: str, path: str | os.PathLike[str]) -> None:
         maker = None
     if maker != command:
         by = f"made by `chainrule {maker}`" if maker else f"not made by `chainrule {command}`"
-        raise FileError(f"{path} is there, and {by}: it is not replaced, name another file by --out")
+        raise FileError(
+            f"{path} is there, and {by}: it is not replaced, name another file by --out"
+        )
 
 
 def _trainer(header: Header, tensors: dict[str, Array], settings: dict[str, Any]) -> Trainer:
@@ -125,7 +127,7 @@ def _trainer(header: Header, tensors: dict[str, Array], settings: dict[str, Any]
     cls = kind_named(header.trainer.get("kind"))
     if not issubclass(cls, Trainer):
         raise FileError(f"a {cls.kind} is no trainer")
-    fields = fields_of(header.trainer | settings)
+    fields = fields_of(header.trainer) | settings
     dtype = fields.get("dtype")
     for name, value in tensors.items():
         if value.dtype != dtype:
@@ -199,7 +201,7 @@ def _to_json(value: float) -> float | str | None:
 
 
 def _from_json(value: float | str | None) -> float:
-    return math.nan if value is None else INFINITE.get(value, value)  # type: ignore[arg-type, return-value]
+    return math.nan if value is None else INFINITE.get(value, value)  # type: ignore[arg-type]
 
 
 def _in_order(value: Array) -> Array:

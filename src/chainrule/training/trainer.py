@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
-
-import numpy as np
 
 from ..engines.choose import make_engine
 from ..errors import InputError, ShapeError
@@ -22,12 +21,11 @@ from ..optim.decay import Coupled, Decay
 from ..optim.named import OPTIMIZERS
 from ..optim.optimizers import Optimizer
 from ..spec import Spec, named
-from . import hints, arrays, programs
+from . import arrays, hints, programs
 from .data import Part, part
 from .early_stopping import BestSoFar, EarlyStopping
 from .history import History
-from .interrupt import Interrupt
-from .loop import Loop, Progress
+from .loop import Asked, Loop, Progress, both
 from .metrics import METRICS, Metric
 from .recipe import Recipe
 from .session import Session, Snapshot
@@ -41,13 +39,14 @@ class Trainer(Spec):
     """Trains a model on a loss by an optimizer, and predicts with it.
 
     `loss` and `optimizer` may be words: "cross_entropy", "binary_cross_entropy", "mse", "mae",
-    "huber"; "sgd", "momentum", "adam", …. `weight_decay` is the book's λ (a number), or an `optim.Coupled` or `optim.Decoupled`;
-    `clip_norm` limits the norm of the whole gradient; `metrics` are names ("accuracy", "rmse",
-    "mae"), by default the loss's own. The same seed gives the same result, bit for bit.
-    `engine="compiled"` runs machine code, "reference" NumPy, an operation at a time; at
-    `dtype="float64"` it is always the latter. `threads` is
-    how many share a step, by default as many as its work is worth; the result does not depend
-    on it. The reference engine has NumPy's threads.
+    "huber"; "sgd", "momentum", "adam", …. `weight_decay` is the book's λ (a number), or an
+    `optim.Coupled` or `optim.Decoupled`; `clip_norm` limits the norm of the whole gradient;
+    `metrics` are names ("accuracy", "rmse", "mae"), by default the loss's own.
+
+    The same seed gives the same result, bit for bit. `engine="compiled"` runs machine code,
+    "reference" NumPy, an operation at a time; at `dtype="float64"` it is always the latter.
+    `threads` is how many share a step, by default as many as its work is worth; the result does
+    not depend on it. The reference engine has NumPy's threads. Trainers can be copied and pickled.
 
     >>> import chainrule as cr
     >>> from chainrule import nn, optim
@@ -148,6 +147,7 @@ class Trainer(Spec):
         progress: Callable[[Progress], Any] | None = None,
         stop: Callable[[], bool] | None = None,
         horizon: int | None = None,
+        verbose: bool = False,
     ) -> History:
         """Train for that many more epochs, and return the history of all epochs so far.
 
@@ -156,84 +156,66 @@ class Trainer(Spec):
         is called after an epoch with the trainer and the epoch's row, and ends training by
         returning True. `progress` is called a few times a second; as often `stop` is asked, and
         where it says True training ends between two steps. Schedules are laid out over `horizon`
-        epochs, by default up to the last one of this call.
+        epochs, by default up to the last one of this call. `verbose` shows a row an epoch on
+        standard error, and on a terminal the time left.
 
         Ctrl-C ends training between two steps, within a fifth of a second, with a warning. Where
         the loss is not finite any more, the state goes back to the end of the last good epoch:
         `TrainingError`.
         """
+        for name, value, limit in (
+            ("epochs", epochs, Count), ("batch_size", batch_size, Count),
+            ("shuffle", shuffle, bool), ("verbose", verbose, bool),
+            ("horizon", horizon, Count | None),
+        ):  # fmt: skip
+            check(f"fit: {name}", value, limit)
+        if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+            raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
+        for call in (*callbacks, *(given for given in (progress, stop) if given is not None)):
+            if not callable(call):
+                raise InputError(f"fit: {call!r} is no function to call back")
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._alone())
+            data, validation = self.part(X, y, sample_weight), self._validation(validation_data)
+            hints.about_data(self, data, batch_size)
+            told = [functools.partial(callback, self) for callback in callbacks]
+            if verbose:
+                from .epoch_table import EpochTable
+
+                table = stack.enter_context(EpochTable(quiet=False))
+                told.append(functools.partial(table.epoch, self))
+                progress = table.step if progress is None else both(progress, table.step)
+            last_epoch = self.history.epochs + epochs
+            loop = Loop(
+                session=self.session,
+                history=self.history,
+                data=data,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                validation=validation,
+                best=BestSoFar.by(early_stopping, self.history.epochs),
+                callbacks=told,
+                progress=progress,
+                asked=Asked(stop),
+            )
+            loop.run(last_epoch, horizon or last_epoch)
+        if self.history.interrupted:
+            text = self.history.stopped or "interrupted after the last epoch"
+            warnings.warn(text, Interrupted, stacklevel=2)
+        return self.history
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread trains; its state is no one's else meanwhile."""
         if not self._fitting.acquire(blocking=False):
             raise InputError(
                 "fit: this trainer is being trained already: end that first, or train a copy, "
                 "copy.deepcopy(trainer)"
             )
         try:
-            return self._fit(
-                X, y, epochs, batch_size, validation_data, sample_weight, shuffle,
-                early_stopping, callbacks, progress, stop, horizon,
-            )  # fmt: skip
+            yield
         finally:
             self._fitting.release()
-
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        epochs: int,
-        batch_size: int,
-        validation_data: Sequence[Any] | None,
-        sample_weight: Any,
-        shuffle: bool,
-        early_stopping: EarlyStopping | None,
-        callbacks: Sequence[Callable[[Trainer, dict[str, float]], Any]],
-        progress: Callable[[Progress], Any] | None,
-        stop: Callable[[], bool] | None,
-        horizon: int | None,
-    ) -> History:
-        check("fit: epochs", epochs, Count)
-        check("fit: batch_size", batch_size, Count)
-        check("fit: shuffle", shuffle, bool)
-        check("fit: horizon", horizon, Count | None)
-        if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
-            raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
-        for call in (*callbacks, *(given for given in (progress, stop) if given is not None)):
-            if not callable(call):
-                raise InputError(f"fit: {call!r} is no function to call back")
-        data = self.part(X, y, sample_weight)
-        validation = self._validation(validation_data)
-        hints.about_data(self, data, batch_size)
-        history = self.history
-        history.stopped, history.interrupted = "", False
-        last_epoch = history.epochs + epochs
-        word = ""  # once said, it is not taken back
-        with Interrupt() as interrupt:
-
-            def asked() -> str:
-                nonlocal word
-                if interrupt.asked:
-                    word = "interrupted"
-                elif not word and stop is not None and stop():
-                    word = "stopped"
-                return word
-
-            Loop(
-                session=self.session,
-                history=history,
-                data=data,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                validation=validation,
-                best=early_stopping and BestSoFar(early_stopping, history.epochs),
-                callbacks=[functools.partial(callback, self) for callback in callbacks],
-                progress=progress,
-                asked=asked,
-            ).run(last_epoch, horizon or last_epoch)
-        if interrupt.asked:
-            history.interrupted = True
-            warnings.warn(
-                history.stopped or "interrupted after the last epoch", Interrupted, stacklevel=2
-            )
-        return history
 
     def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """The loss and the metrics on data, with the present weights."""
