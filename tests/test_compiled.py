@@ -51,9 +51,12 @@ from chainrule.graph import ops
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.random import orders
 from chainrule.nn.build import ACTIVATIONS, multilayer
+from chainrule.search.executors import Threads
 from chainrule.spec import KINDS
 from chainrule.training.programs import columns
 from chainrule.training.session import Clock
+
+pytestmark = pytest.mark.usefixtures("eight_processors")
 
 LANES = native.host().lanes
 ELEMENTWISE = [op for op in cr.OPS.values() if op.elementwise and op is not ops.stop_gradient]
@@ -1019,6 +1022,7 @@ from chainrule.engines.compiled import native
 host = native.Host({lanes}, (4, 3))
 native.host = lambda: host
 import test_compiled as t
+t.crew.processors = lambda: 8
 assert t.native.host().lanes == {lanes}
 for rows in (1, 5, 13):
     for width in (1, {lanes} - 1, {lanes}, {lanes} + 1, 3 * {lanes}, 4 * {lanes} + 1):
@@ -1331,6 +1335,40 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_more(monkeypatch):
     assert not started[0].is_alive()
     monkeypatch.undo()
     t.fit(X, y, epochs=1)
+
+
+def test_more_threads_than_processors_are_as_many_and_one_warning_says_so(monkeypatch):
+    monkeypatch.setattr(crew, "processors", lambda: 2)
+    monkeypatch.setattr(crew, "_warned", threading.Event())
+    with pytest.warns(
+        RuntimeWarning, match=r"^threads=4096 .* processors .*, 2: 2 threads"
+    ) as told:
+        t = net_with_all_kinds_of_sums(4096)
+        t.use_threads(64)
+        executor = Threads(None, 64)
+    assert len(told) == 1
+    assert t.session.engine._crew.size_for(1e12) == executor.workers == 2
+
+
+def test_a_thread_that_waits_long_sleeps(monkeypatch):
+    x, W = cr.batch(5), cr.state(np.zeros((50, 5)))
+    program, engine = Program({"y": x.sum()}, {W: W + 1.0}), CompiledEngine(2)
+    engine.write(W, np.zeros((50, 5)))
+    run, feed = crew.Crew.run, Feed({x: np.zeros((10, 5), np.float32)}, 5)
+    engine.run(program, feed)
+
+    def late(self, calls, abandon):
+        def first():
+            time.sleep(0.5)
+            calls[0]()
+
+        return run(self, [first, *calls[1:]], abandon)
+
+    monkeypatch.setattr(crew.Crew, "run", late)
+    began = time.process_time()
+    engine.run(program, feed)
+    assert time.process_time() - began < 0.25
+    assert (engine.read(W) == 4.0).all()
 
 
 FORKED = """

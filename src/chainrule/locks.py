@@ -25,11 +25,18 @@ def fork_safe_lock() -> threading.RLock:
 
 
 def _take_all() -> None:
-    """The newest first, which is the order in which threads nest them."""
-    first, *others = _locks
-    for lock in (first, *reversed(others)):
-        lock.acquire()
-        _taken.append(lock)
+    """The newest first, which is the order in which threads nest them.
+
+    While this thread waits, another one may import a module that makes a lock.
+    """
+    _take(_one_fork_at_a_time)
+    while left := [lock for lock in _locks if lock not in _taken]:
+        _take(left[-1])
+
+
+def _take(lock: threading.RLock) -> None:
+    lock.acquire()
+    _taken.append(lock)
 
 
 def _release_all() -> None:
@@ -39,6 +46,4 @@ def _release_all() -> None:
 
 _one_fork_at_a_time = fork_safe_lock()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_take_all, after_in_parent=_release_all, after_in_child=_release_all
-    )
+    os.register_at_fork(before=_take_all, after_in_parent=_release_all, after_in_child=_release_all)

@@ -17,7 +17,9 @@ from . import cache
 FORMAT = "2"
 """Another one where the passes change, so that older code on disk is not taken."""
 
-_lock = fork_safe_lock()  # LLVM's own set-up is not safe for threads
+_lock = fork_safe_lock()
+"""For all that calls LLVM: its set-up is not safe for threads, and llvmlite has a lock of its own,
+which nobody may hold at a fork."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Code:
 
     def __init__(self, texts: Sequence[str]) -> None:
         """Compile modules together: to set up the passes costs 16 ms, whatever they work on."""
-        key = _key(texts)
         with _lock:
+            key = _key(texts)
             code = cache.load(key)
             if code is None:
                 code = _compiled(texts)
@@ -109,7 +111,8 @@ def _features() -> str:
 @functools.cache
 def host() -> Host:
     """The vectors that the processor works on, and the tile that fits its registers."""
-    features = llvm.get_host_cpu_features()
+    with _lock:
+        features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
         return Host(16, (6, 4))
     if features.get("avx2"):
