@@ -87,7 +87,9 @@ long, short = (Feed({x: np.zeros((n, 50), np.float32)}, 1) for n in (200_000, 3)
 engine.run(program, short)
 thread = threading.Thread(target=engine.run, args=(program, long))
 thread.start()
-time.sleep(0.05)
+while engine._lock.acquire(blocking=False):
+    engine._lock.release()
+    time.sleep(0.0001)
 
 def work():
     engine.write(W, np.zeros((50, 50)))
