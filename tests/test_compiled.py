@@ -51,9 +51,12 @@ from chainrule.graph import ops
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.random import orders
 from chainrule.nn.build import ACTIVATIONS, multilayer
+from chainrule.search.executors import Threads
 from chainrule.spec import KINDS
 from chainrule.training.programs import columns
 from chainrule.training.session import Clock
+
+pytestmark = pytest.mark.usefixtures("eight_processors")
 
 LANES = native.host().lanes
 ELEMENTWISE = [op for op in cr.OPS.values() if op.elementwise and op is not ops.stop_gradient]
@@ -202,12 +205,11 @@ def test_a_long_sum_in_blocks_is_the_same_sum(monkeypatch, width):
     found = []
     for depth in (1, 7, 40, 1024):
         monkeypatch.setattr(product_code, "DEPTH", depth)
-        assemble._product.cache_clear()
+        monkeypatch.setattr(assemble, "_support", {})
         compiled_program._kept.clear()
         results = both({"y": x @ W}, data, {W: x.T @ (x @ W)}, state, batch_size=95, threads=2)
         assert_same(results, 1e-5)
         found.append(results[1])
-    assemble._product.cache_clear()
     for other in found[1:]:
         for name, value in other.items():
             np.testing.assert_array_equal(value, found[0][name])
@@ -426,7 +428,7 @@ def test_zeros_are_left_out_of_products_and_change_no_bit(monkeypatch, threads, 
         monkeypatch.setattr(reading, "LONG_ROW", long_row)
         monkeypatch.setattr(skipping_code, "DEPTH", depth)
         monkeypatch.setattr(product_code, "DEPTH", depth)
-        assemble._support.cache_clear()
+        monkeypatch.setattr(assemble, "_support", {})
         for batch_size in (1, 8, 23, 61):
             engine = CompiledEngine(threads)
             engine.write(W, weights)
@@ -434,7 +436,6 @@ def test_zeros_are_left_out_of_products_and_change_no_bit(monkeypatch, threads, 
             (native,) = engine._programs.values()
             assert (address("skipping product") in native.calls[:, 0]) == (most > 0)
             found.append([outputs["y"], engine.read(W)])
-    assemble._support.cache_clear()
     for i, others in enumerate(found):
         assert all(map(np.array_equal, others, found[i % 4]))
 
@@ -1024,6 +1025,7 @@ from chainrule.engines.compiled import native
 host = native.Host({lanes}, (4, 3))
 native.host = lambda: host
 import test_compiled as t
+t.crew.processors = lambda: 8
 assert t.native.host().lanes == {lanes}
 for rows in (1, 5, 13):
     for width in (1, {lanes} - 1, {lanes}, {lanes} + 1, 3 * {lanes}, 4 * {lanes} + 1):
@@ -1336,6 +1338,36 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_more(monkeypatch):
     assert not started[0].is_alive()
     monkeypatch.undo()
     t.fit(X, y, epochs=1)
+
+
+def test_more_threads_than_processors_are_as_many_and_one_warning_says_so(monkeypatch):
+    monkeypatch.setattr(crew, "processors", lambda: 2)
+    monkeypatch.setattr(crew, "_warned", threading.Event())
+    with pytest.warns(RuntimeWarning, match=r"^threads=4096 .* processors .*, 2: 2 threads"):
+        t = net_with_all_kinds_of_sums(4096)
+    t.use_threads(64)  # a second warning would be an error
+    assert t.session.engine._crew.size_for(1e12) == Threads(None, 64).workers == 2
+
+
+def test_a_thread_that_waits_long_sleeps(monkeypatch):
+    x, W = cr.batch(5), cr.state(np.zeros((50, 5)))
+    program, engine = Program({"y": x.sum()}, {W: W + 1.0}), CompiledEngine(2)
+    engine.write(W, np.zeros((50, 5)))
+    run, feed = crew.Crew.run, Feed({x: np.zeros((10, 5), np.float32)}, 5)
+    engine.run(program, feed)
+
+    def late(self, calls, abandon):
+        def first():
+            time.sleep(0.5)
+            calls[0]()
+
+        return run(self, [first, *calls[1:]], abandon)
+
+    monkeypatch.setattr(crew.Crew, "run", late)
+    began = time.process_time()
+    engine.run(program, feed)
+    assert time.process_time() - began < 0.25
+    assert (engine.read(W) == 4.0).all()
 
 
 FORKED = """

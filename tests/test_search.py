@@ -42,6 +42,8 @@ from chainrule.search.study import Study
 from chainrule.search.trial import TOO_SLOW, Rules
 from chainrule.training.session import Snapshot
 
+pytestmark = pytest.mark.usefixtures("eight_processors")
+
 SEED = 2
 """With it the leaders are so near to each other that further splits decide."""
 

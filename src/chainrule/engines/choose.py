@@ -1,12 +1,18 @@
 """The engines by name."""
 
+import concurrent.futures.thread  # noqa: F401 -- see `_importing`
 import warnings
 
+from ..locks import fork_safe_lock
 from .program import Engine
 from .reference import ReferenceEngine
 
 ENGINES = ("compiled", "reference")
 """What `engine=` takes."""
+
+_importing = fork_safe_lock()
+"""A module that another thread imports at a fork is never imported in the child, so a fork waits.
+Python's pool of threads has a lock for forks too, and must not be imported while a fork waits."""
 
 
 def make_engine(name: str, dtype: str, threads: int | None = None) -> Engine:
@@ -17,8 +23,9 @@ def make_engine(name: str, dtype: str, threads: int | None = None) -> Engine:
     """
     if name == "compiled" and dtype == "float32":
         try:
-            from .compiled.assemble import address
-            from .compiled.engine import CompiledEngine
+            with _importing:
+                from .compiled.assemble import address
+                from .compiled.engine import CompiledEngine
 
             address("driver")  # whether code can be made and run here shows now, not in `fit`
             return CompiledEngine(threads)

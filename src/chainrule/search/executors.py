@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ..engines.compiled.crew import processors
+from ..engines.compiled.crew import at_most_processors, processors
 from ..training.trainer import Trainer
 from .halving import Score
 from .objective import Objective
@@ -92,7 +92,7 @@ class Threads:
     at_once = 1
 
     def __init__(self, objective: Objective, threads: int | None) -> None:
-        self.workers = threads or processors()
+        self.workers = at_most_processors(threads) if threads else processors()
         self._is_asked_for = threads is not None
         self._in_python, self._unlocked = 0.0, 0.0  # seconds of a processor
         self._last_end = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import copy
 import functools
-import threading
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from ..graph.leaves import STATE_OPS, parameter_op, scalar, scalar_op, state
 from ..graph.tensor import Tensor
 from ..limits import Positive
+from ..locks import fork_safe_lock
 from ..nn.layer import Layer
 from ..nn.losses import Loss
 from ..optim.decay import Decay
@@ -95,7 +95,7 @@ class Shared:
 _kept: collections.OrderedDict[Hashable, tuple[Recipe, list[Tensor]]] = collections.OrderedDict()
 """By what they depend on: copies of which nobody knows, so that nobody changes them, and their
 leaves."""
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 def shared(recipe: Recipe) -> Shared:

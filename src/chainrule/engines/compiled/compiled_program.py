@@ -6,7 +6,6 @@ A search trains thousands of networks, and most of them differ in a rate, a seed
 from __future__ import annotations
 
 import collections
-import threading
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ...graph import ops
 from ...graph.leaves import STATE_OPS, input_op
 from ...graph.shape import Dim, Free, N
 from ...graph.tensor import Tensor, constant_op
+from ...locks import fork_safe_lock
 from ..program import Program
 from .assemble import assemble
 from .kernels import Gather, Product
@@ -85,7 +85,7 @@ class Match:
 _kept: collections.OrderedDict[Hashable, CompiledProgram] = collections.OrderedDict()
 _matches: weakref.WeakKeyDictionary[Program, Match] = weakref.WeakKeyDictionary()
 """Of programs that trainers share."""
-_lock = threading.Lock()
+_lock = fork_safe_lock()
 
 
 def find_match(program: Program) -> Match:

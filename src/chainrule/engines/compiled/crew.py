@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +17,7 @@ class Crew:
     """As many threads as asked for, or as there are processors; fewer for less work."""
 
     def __init__(self, threads: int | None) -> None:
-        self._asked = threads
+        self._asked = None if threads is None else at_most_processors(threads)
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
 
@@ -68,3 +70,24 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+_warned = threading.Event()
+
+
+def at_most_processors(threads: int) -> int:
+    """That many threads, or one for each processor, with a warning once in a process.
+
+    Threads of a crew wait for each other at each step: 64 of them on 2 processors take 12 times as
+    long as one.
+    """
+    most = processors()
+    if threads > most and not _warned.is_set():
+        _warned.set()
+        warnings.warn(
+            f"threads={threads} is more than the processors of this process, {most}: {most} "
+            "threads are used",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return min(threads, most)

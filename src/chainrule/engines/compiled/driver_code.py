@@ -13,9 +13,13 @@ from .build import I64, declared, integer, load_at, loop, smaller, variable
 from .call import CONTEXT, FLOATS, LONGS, SIGNATURE, varying
 from .emit import I32
 
+SPINS, YIELDS = 2000, 2000
+"""Looks at a barrier before the processor is left to others, some microseconds, and with it left to
+them, a millisecond or more; thereafter a thread sleeps between looks."""
+
 YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-SPINS = 2000
-"""Looks at a barrier before the processor is left to others: some microseconds."""
+SLEEP, NAP = ("Sleep", 1) if sys.platform == "win32" else ("usleep", 50)
+"""The system's function, and milliseconds or microseconds: a late thread is seen 0.1 ms later."""
 
 FIELDS = (
     "slots", "n_slots", "phases", "n_phases", "chains", "calls", "scalars", "n_scalars",
@@ -219,7 +223,11 @@ class _Driver:
         spins.add_incoming(integer(0), before)
         spins.add_incoming(more, stay)
         b.position_at_end(tired)
-        b.call(declared(b, YIELD, I32), [])
+        with b.if_else(b.icmp_signed(">", more, integer(SPINS + YIELDS))) as (sleep, wait):
+            with sleep:
+                b.call(declared(b, SLEEP, I32, I32), [ir.Constant(I32, NAP)])
+            with wait:
+                b.call(declared(b, YIELD, I32), [])
         stopped = b.load_atomic(self._shared("stopped"), "acquire", 8)
         spins.add_incoming(more, b.block)
         b.cbranch(b.icmp_signed("==", stopped, integer(ABANDONED)), self.ended, head)

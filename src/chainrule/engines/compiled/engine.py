@@ -1,6 +1,8 @@
 """The compiled engine: state in native memory, programs as machine code."""
 
+import os
 import threading
+import weakref
 
 import numpy as np
 
@@ -26,6 +28,7 @@ class CompiledEngine:
         self._programs: dict[Program, NativeProgram] = {}
         self.unlocked_seconds = 0.0
         self._lock = threading.RLock()  # programs have buffers, which one run has to itself
+        _engines.add(self)
 
     def read(self, leaf: Tensor) -> Array:
         """A copy of the value of a state leaf."""
@@ -82,3 +85,24 @@ class CompiledEngine:
     def explain(self, program: Program) -> str:
         """What is run, after each pass: the graph, a simpler one, kernels, phases."""
         return str(compile_passes(program))
+
+    def release_in_child(self) -> None:
+        """No other thread survives a fork: a run of another thread never ends, nor gives its lock
+        back. What it has done so far is in memory, in buffers of its program, which goes."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock = threading.RLock()
+            self._programs = {}
+
+
+_engines: weakref.WeakSet[CompiledEngine] = weakref.WeakSet()
+
+
+def _release_in_child() -> None:
+    for engine in _engines:
+        engine.release_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_child)

@@ -157,7 +157,7 @@ class NativeProgram:
         self.calls[gather, 0], *skipping = addresses(wanted)
         for product in products:
             usual, _ = self.compiled.code[product]
-            self.calls[product, 0] = skipping[0] if way.marked else usual
+            self.calls[product, 0] = skipping[0] if way.marked else usual.address
         stride, columns = self.sized.form(into)
         marks = empty_marks(self.batch, columns if way.marked else 0)
         of_data = {

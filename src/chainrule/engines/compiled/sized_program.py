@@ -41,7 +41,7 @@ class SizedProgram:
     def __init__(self, compiled: CompiledProgram, lengths: Lengths) -> None:
         self.compiled, self.lengths = compiled, lengths
         numbers = [[self._number(*number) for number in own] for _, own in compiled.code]
-        self.functions = np.array([function for function, _ in compiled.code], np.int64)
+        self.functions = np.array([function.address for function, _ in compiled.code], np.int64)
         self.numbers = np.array([number for own in numbers for number in own], np.int64)
         """Those of all kernels, one kernel after the other."""
         self.first = np.cumsum([0, *map(len, numbers)])[:-1]
