@@ -12,6 +12,8 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines.compiled.engine import CompiledEngine
+from chainrule.training.early_stopping import BestSoFar
+from chainrule.training.session import Snapshot
 
 
 def rows(n=90, seed=0):
@@ -567,3 +569,171 @@ def test_a_decay_of_nothing_is_refused(roles):
         optim.Coupled(0.1, roles=roles)
     with pytest.raises(cr.InputError, match="role is 'wieght', expected 'weight' or 'bias'"):
         cr.parameter(1.0, role="wieght")
+
+
+# What a score and a state are worth -------------------------------------------------------------
+
+
+def test_a_score_that_is_not_finite_is_never_the_best():
+    """early-stopping-pytorch#16: a validation row that overflows makes each loss NaN."""
+    X, y = rows()
+    V, v = rows(seed=1)
+    V[7] = 3e38
+    stopping = cr.EarlyStopping(patience=4)
+    net = nn.Sequential(nn.Affine(4, 8), nn.SELU(), nn.Affine(8, 3))
+    t = cr.Trainer(net, "cross_entropy", optim.Adam(lr=0.01))
+    plain = cr.Trainer(net, "cross_entropy", optim.Adam(lr=0.01))
+    with pytest.warns(cr.Advice, match="val_loss was finite in no epoch, so none is the best"):
+        history = t.fit(X, y, epochs=20, validation_data=(V, v), early_stopping=stopping)
+    assert not np.isfinite(history["val_loss"]).any()
+    assert history.epochs == 4
+    assert "the last one is kept" in history.stopped
+    plain.fit(X, y, epochs=4)
+    assert same(t.weights(), plain.weights())
+
+
+def test_only_epochs_with_a_finite_score_count():
+    scores = iter([np.nan, 3.0, np.inf, 2.0, np.nan, -np.inf, 2.5])
+
+    class Session:
+        def snapshot(self):
+            return object()
+
+    best = BestSoFar(cr.EarlyStopping(patience=3), 0)
+    for epoch, score in enumerate(scores, start=1):
+        best.consider({"val_loss": score}, epoch, Session())
+    assert (best.epoch, best.value) == (4, 2.0)
+    assert best.is_over(7)
+
+
+def test_training_on_never_ends_up_worse():
+    """A model that was trained before begins as the best."""
+    X, y = rows()
+    t = trainer(optim.Adam(lr=0.01))
+    t.fit(X, y, epochs=30, batch_size=32)
+    before, score = t.weights(), t.evaluate(X, y)["loss"]
+    hot = cr.Trainer.restored(
+        t.fields() | {"optimizer": optim.SGD(lr=30.0)},
+        Snapshot({n: v for n, v in t.session.values().items() if n.startswith("model.")}, 90),
+        4, cr.History(t.history), {},
+    )  # fmt: skip
+    stopping = cr.EarlyStopping(patience=3)
+    history = hot.fit(X, y, epochs=9, validation_data=(X, y), early_stopping=stopping)
+    assert "val_loss was best in epoch 30" in history.stopped
+    assert min(history["val_loss"][30:]) > score
+    assert same(hot.weights(), before)
+
+
+def test_after_an_error_the_best_state_is_kept():
+    X, y = rows()
+    kept = {}
+
+    def spoil(t, row):
+        kept[t.history.epochs] = t.weights()
+        if t.history.epochs == 6:
+            raise RuntimeError("a callback of the user's")
+
+    t = trainer(optim.Adam(lr=0.05))
+    with pytest.raises(RuntimeError, match="of the user's"):
+        t.fit(X, y, epochs=9, validation_data=rows(seed=1), callbacks=[spoil],
+              early_stopping=cr.EarlyStopping(monitor="val_loss", patience=9))  # fmt: skip
+    best = int(np.argmin(t.history["val_loss"])) + 1
+    assert same(t.weights(), kept[best])
+
+
+@pytest.mark.filterwarnings("ignore:this trainer can be trained, not saved")
+def test_divergence_keeps_the_best_epoch_and_the_history():
+    X, y = rows()
+    t = trainer(optim.SGD(lr=diverging))
+    with pytest.raises(cr.TrainingError) as error:
+        t.fit(X, y, epochs=9, batch_size=32, validation_data=(X, y),
+              early_stopping=cr.EarlyStopping())  # fmt: skip
+    best = int(np.argmin(t.history["val_loss"])) + 1
+    assert str(error.value).endswith(f"at the end of epoch {best}, the best one")
+    assert error.value.history is t.history
+    assert t.evaluate(X, y)["loss"] == min(t.history["val_loss"])
+
+
+STATES_THAT_OVERFLOW = {
+    r"0.running_variance\[2\] is (inf|nan)": (nn.BatchNorm(4), optim.SGD(0.01), 1e20),
+    r"optimizer.v.1.W\[2, \d\] is inf": (nn.Rescale(1.0), optim.Adam(0.01), 1e24),
+    r"optimizer.h.1.W\[2, \d\] is inf": (nn.Rescale(1.0), optim.AdaGrad(0.01), 1e22),
+}
+
+
+@pytest.mark.parametrize("engine", ["compiled", "reference"])
+@pytest.mark.parametrize("message", STATES_THAT_OVERFLOW)
+def test_state_that_overflows_is_noticed_while_training(message, engine):
+    """It shows in no loss: a variance that is infinite, a slot that freezes its weights."""
+    first, rule, value = STATES_THAT_OVERFLOW[message]
+    X, y = rows()
+    X[5, 2] = value
+    net = nn.Sequential(first, nn.Affine(4, 3, init=1e-25 if value > 1e20 else "auto"))
+    t = cr.Trainer(net, "cross_entropy", rule, engine=engine)
+    before = t.weights()
+    place = r"X at row 5, column 2 is the largest, \de\+2\d"
+    with pytest.raises(cr.TrainingError, match=f"epoch 1 at step \\d: {message};.*{place}"):
+        t.fit(X, y, epochs=5, batch_size=32)
+    assert same(t.weights(), before)
+
+
+@pytest.mark.filterwarnings("ignore:this trainer can be trained, not saved")
+def test_the_last_finite_loss_is_that_of_the_epoch_before():
+    X, y = rows()
+    t = trainer(optim.SGD(lr=lambda epoch, epochs: 0.01 if epoch < 1 else 1e38))
+    t.fit(X, y, epochs=1, batch_size=90)
+    with pytest.raises(cr.TrainingError, match="the last finite loss was [0-9.]+"):
+        t.fit(X, y, epochs=3, batch_size=90, horizon=4)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs alarms")
+def test_an_exception_that_a_signal_raises_passes_through():
+    """A time limit of Celery's or pytest's kind."""
+
+    def up(*_):
+        raise TimeoutError("your time is up")
+
+    X, y = rows()
+    t = trainer()
+    t.fit(X, y, epochs=1)  # so that nothing is compiled when the signal comes
+    before = signal.signal(signal.SIGALRM, up)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(TimeoutError, match="your time is up"):
+            t.fit(X, y, epochs=10**7)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    epochs, steps = t.history.epochs, t.session.steps_done
+    assert steps == epochs  # history and state belong together
+    assert t.fit(X, y, epochs=1).epochs == epochs + 1
+
+
+def test_weights_can_be_set():
+    X, y = rows()
+    t, other = trainer(), trainer(seed=1)
+    t.fit(X, y, epochs=1)
+    other.set_weights(t.weights())
+    assert np.array_equal(other.predict(X), t.predict(X))
+    for weights, message in (
+        ({"9.W": 1.0}, r"set_weights: there is no '9.W', but 0.W, 0.b,"),
+        ({"0.W": np.ones(3)}, r"set_weights: 0.W is \[3\], expected \[4, 8\]"),
+        ({"0.b": np.full(8, np.nan)}, r"0.b at row 0 is nan, expected a finite number"),
+    ):
+        with pytest.raises(cr.InputError, match=message):
+            other.set_weights({"4.b": np.zeros(3)} | weights)
+    assert np.array_equal(other.predict(X), t.predict(X))  # all or nothing
+
+
+def test_verbose_shows_the_rows(capsys):
+    X, y = rows()
+    seen = []
+    history = trainer().fit(X, y, epochs=2, verbose=True, progress=seen.append)
+    told = capsys.readouterr()
+    assert told.out == ""
+    head, *lines = told.err.splitlines()
+    assert head.split() == ["epoch", "loss", "accuracy"]
+    assert [line.split()[:2] for line in lines] == [
+        [str(i + 1), f"{loss:.4f}"] for i, loss in enumerate(history["loss"])
+    ]
+    assert seen

@@ -2,20 +2,21 @@
 
 import sys
 import warnings
-from pathlib import Path
 
 
 class Advice(UserWarning):
     """Valid input with a result that hardly anybody wants: bytes that nothing rescales, say."""
 
 
-PACKAGE = str(Path(__file__).parent)
-
-
 def advise(text: str) -> None:
     """Warn at the user's line, the first one outside of this package. Python shows a warning
     once a line."""
     frame, depth = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    # By the module's name: a constructor that dataclasses made has no file.
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame, depth = frame.f_back, depth + 1
     warnings.warn(text, Advice, stacklevel=depth)
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == __package__

@@ -29,6 +29,9 @@ BRIGHT = 100
 LARGE_TARGET = 100.0
 """A target of this size takes Adam at a rate of 0.001 some 100,000 steps to reach."""
 
+SMALL_TARGET = 1e-4
+"""A target of this size has squared errors of 1e-8, whose gradients Adam's ε hides."""
+
 INSIDE = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
 """The activation that each loss has inside."""
 
@@ -54,7 +57,7 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
         )
     if trainer.loss.target == "real" and not isinstance(last, Rescale | Function):
         size = float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64))))
-        if size > LARGE_TARGET:
+        if size > LARGE_TARGET or 0.0 < size < SMALL_TARGET:
             mean, std = data.y.mean(dtype=np.float64), data.y.std(dtype=np.float64)
             advise(
                 f"y is {mean:.3g} ± {std:.3g}, and networks learn targets near 0 ± 1: train on "

@@ -1,6 +1,7 @@
 """What happened, a row an epoch."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -8,9 +9,9 @@ class History(dict[str, list[float]]):
     """Columns by name ("loss", "val_accuracy", "seconds", …), a value an epoch.
 
     >>> history = History()
-    >>> history.append({"loss": 0.5, "seconds": 0.1})
+    >>> history.extend([{"loss": 0.5, "seconds": 0.1}, {"loss": 0.25, "seconds": 0.1}])
     >>> history["loss"], len(history.rows())
-    ([0.5], 1)
+    ([0.5, 0.25], 2)
     """
 
     def __init__(self, columns: Mapping[str, list[float]] | None = None, stopped: str = "") -> None:
@@ -23,13 +24,13 @@ class History(dict[str, list[float]]):
     def __reduce__(self) -> tuple[Any, ...]:
         return History, (dict(self), self.stopped), {"interrupted": self.interrupted}
 
-    def append(self, row: Mapping[str, float]) -> None:
-        """Add an epoch; a column it lacks, or has for the first time, is NaN elsewhere."""
-        for name in row:
-            if name not in self:
-                self[name] = [float("nan")] * self.epochs
-        for name, values in self.items():
-            values.append(row.get(name, float("nan")))
+    def extend(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Add epochs; a column that one lacks, or has for the first time, is NaN elsewhere."""
+        before, nan = [math.nan] * self.epochs, math.nan
+        names = dict.fromkeys([*self, *(name for row in rows for name in row)])
+        new = {name: [row.get(name, nan) for row in rows] for name in names}
+        # In one call, so that an exception which a signal raises finds all of them or none.
+        self.update({name: [*self.get(name, before), *values] for name, values in new.items()})
 
     @property
     def epochs(self) -> int:

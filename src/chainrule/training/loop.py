@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,11 +135,23 @@ class Loop:
             clock = Clock(history.epochs, horizon)
             count = min(pace.most, last_epoch - history.epochs) if at_once else 1
             began = time.perf_counter()
-            if count == 1:
-                self._one(clock)
-            else:
-                at_once = self._several(clock, count)
+            with self._together():
+                if count == 1:
+                    self._one(clock)
+                else:
+                    at_once = self._several(clock, count)
             pace.took(count, time.perf_counter() - began)
+
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[None]:
+        """An error leaves the state as it was at the end of the last epoch in the history."""
+        good, epochs = self.session.snapshot(), self.history.epochs
+        try:
+            yield
+        except BaseException:
+            if self.history.epochs == epochs:
+                self.session.restore(good)
+            raise
 
     @property
     def _is_watched(self) -> bool:
@@ -164,7 +177,7 @@ class Loop:
             scores = self.session.scores(self.validation, lambda: bool(self.asked()))
             names = ("loss", *(metric.name for metric in self.session.recipe.metrics))
             row |= {f"{VALIDATION}{name}": scores.get(name, math.nan) for name in names}
-        self.history.append(row | {"seconds": time.perf_counter() - began})
+        self.history.extend([row | {"seconds": time.perf_counter() - began}])
         self.history.stopped = self._end(row)
 
     def _several(self, clock: Clock, count: int) -> bool:
@@ -178,8 +191,7 @@ class Loop:
             return False
         rows = self.session.means([chunk.outputs], count)
         seconds = (time.perf_counter() - began) / count
-        for row in rows:
-            self.history.append(row | {"seconds": seconds})
+        self.history.extend([row | {"seconds": seconds} for row in rows])
         if self.progress is not None:
             self.progress(Progress.of(clock, chunk))
         self.history.stopped = self._end(rows[-1])
@@ -209,8 +221,8 @@ def _is_true(answer: Any) -> bool:
     """Whether a callback ends training: by True, and by nothing else that Python takes for true."""
     if answer is not None and not isinstance(answer, bool | np.bool_):
         advise(
-            f"a callback returned {answer!r:.80}, which ends nothing: return True to end training, "
-            "else None"
+            f"a callback returned a {type(answer).__name__}, which ends nothing: return True to end "
+            "training, else None"
         )
         return False
     return bool(answer)

@@ -118,7 +118,8 @@ class Trainer(Spec):
     def __reduce__(self) -> tuple[Any, ...]:
         """For copy and pickle: the state, without data and machine code."""
         state = Snapshot(self.session.values(), self.session.steps_done)
-        given = self.fields(), state, self.features, self.history, self.notes
+        history = History(self.history, self.history.stopped)
+        given = self.fields(), state, self.features, history, dict(self.notes)
         return type(self).restored, given
 
     def _decay(self) -> Decay:
