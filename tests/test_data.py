@@ -12,9 +12,11 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 import chainrule as cr
+from chainrule import nn, optim
 from chainrule.data.idx import read_idx
 from chainrule.data.source import open_source
 from chainrule.data.split import Split, hold_out
+from chainrule.search.objective import Objective
 
 
 def idx(array, kind=8):
@@ -385,6 +387,19 @@ def test_a_number_met_once_may_be_validated(kind, classes, seed):
     found = hold_out(Split(X, y), 0.2, seed, classes=classes)
     for a, b in zip(expected, (found[0].X, found[1].X, found[0].y, found[1].y), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("loss", [nn.MeanSquaredError(), nn.SoftmaxCrossEntropy()])
+def test_a_search_says_whether_targets_are_classes(loss):
+    y = np.array([*range(10)] * 10 + [10])
+    net = nn.Sequential(nn.Affine(1, 1 if loss.target == "real" else 11))
+    trainer = cr.Trainer(net, loss, optim.SGD(0.1))
+    rows = Split(np.arange(101.0)[:, None], y)
+    held = [
+        Objective(lambda _: trainer, rows, 0.2, 1, 10, "loss", seed).parts(trainer, 0)[1].y.ravel()
+        for seed in range(20)
+    ]
+    assert any(10 in y for y in held) == (loss.target == "real")
 
 
 @pytest.mark.parametrize(

@@ -135,9 +135,11 @@ class Models(Kind):
         refused = command("inspect", NAME, *random.choice(([], ["--json"])))
         if random.random() < 0.25:
             command("report", NAME, "--out", "page.html")
-        trainer = load(NAME, engine=random.choice(("compiled", "reference", "reference")))
+        trainer = load(NAME)
         if refused is not None:
             raise Wrong("load reads it, inspect does not")
+        if random.random() < 0.3:
+            trainer = load(NAME, engine="compiled")
         features = trainer.features
         if features is not None and features <= MOST_FEATURES:
             predicted = trainer.predict(np.ones((2, features)))
