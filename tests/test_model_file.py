@@ -18,6 +18,8 @@ import chainrule as cr
 from chainrule import files, nn, optim
 from chainrule.files import CAN_LOCK, write_whole
 from chainrule.spec import KINDS, from_plain, to_plain
+from chainrule.training import model_file
+from chainrule.training.describe import described
 
 OPTIMIZERS = [k for k in KINDS.values() if issubclass(k, optim.Optimizer) and k.slots is not None]
 
@@ -373,3 +375,188 @@ def test_plain_data_is_json_and_comes_back():
         repr(spec),
         {"epochs": 1, "then": 1}.keys(),
     )
+
+
+# Equal content, and descriptions that make no sense ----------------------------------------------
+
+
+def test_two_equal_trainings_write_the_same_bytes(tmp_path):
+    written = []
+    for i in range(3):
+        path = tmp_path / f"{i}.safetensors"
+        saved(path)
+        written.append(path.read_bytes())
+        cr.load(path).save(path)  # and so does one that was read
+        written.append(path.read_bytes())
+    assert len(set(written)) == 1
+
+
+def test_strided_and_swapped_tensors_are_written_as_they_read(tmp_path):
+    """safetensors 0.8 writes memory as it lies, under the shape that it has."""
+    values = {"a": np.arange(6.0).reshape(2, 3).T, "b": np.arange(4.0)[::2], "c": np.float64(2.0)}
+    values |= {"d": np.arange(3.0).astype(">f8"), "e": np.zeros((0, 3))}
+    values["c"] = np.asarray(values["c"])
+    path = tmp_path / "file"
+    path.write_bytes(model_file.encoded(b"{}", values, safetensors.numpy.save))
+    found = safetensors.numpy.load_file(path)
+    for name, value in values.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert found[name].shape == value.shape
+
+
+def test_infinite_numbers_of_a_history_come_back(tmp_path):
+    path = tmp_path / "net.safetensors"
+    t = saved(path)
+    t.history["val_loss"][:] = [np.inf, -np.inf]
+    t.history["val_accuracy"][0] = np.nan
+    t.save(path)
+    back = cr.load(path).history
+    assert back["val_loss"] == [np.inf, -np.inf]
+    assert np.isnan(back["val_accuracy"][0])
+
+
+def test_an_op_as_a_layer_is_saved_by_its_name(tmp_path):
+    path = tmp_path / "net.safetensors"
+    net = nn.Sequential(nn.Affine(4, 8), cr.tanh, nn.Affine(8, 3))
+    t = cr.Trainer(net, "cross_entropy", "adam")
+    t.fit(*rows(), epochs=1)
+    t.save(path)
+    back = cr.load(path)
+    assert back.model[1].function is cr.tanh
+    assert np.array_equal(back.predict(rows()[0]), t.predict(rows()[0]))
+    for name in ("take", "nothing", "where"):
+        rewritten(
+            path, lambda h, name=name: h["trainer"]["model"]["layers"][1].update(function=name)
+        )
+        with pytest.raises(cr.FileError, match=f"function is '{name}', expected the name of an"):
+            cr.load(path)
+
+
+SCRIPT = """
+import numpy as np, chainrule as cr
+from chainrule import nn
+class Swish(nn.Layer):
+    beta: float = 1.0
+    def __call__(self, x, context=nn.EVALUATION):
+        return x * cr.sigmoid(x * self.beta)
+if __name__ == "__main__":
+    net = nn.Sequential(nn.Affine(3, 4), Swish(2.0), nn.Affine(4, 2))
+    cr.Trainer(net, "cross_entropy", "adam").initialize(np.zeros((1, 3))).save("m")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "run"),
+    [
+        ("train_it", ["train_it.py"]),
+        ("pack.train_it", ["-m", "pack.train_it"]),
+        ("pack.train_it", ["pack/train_it.py"]),
+    ],
+    ids=["script", "module", "script of a package"],
+)
+def test_a_class_of_the_script_is_found_where_it_is_imported(tmp_path, module, run):
+    """pytorch#7812: trained by a script, loaded by another that imports it."""
+    path = tmp_path / f"{module.replace('.', '/')}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(SCRIPT)
+    subprocess.run([sys.executable, *run], cwd=tmp_path, check=True)
+    use = f"import chainrule as cr, {module}; print(cr.load('m').model[1])"
+    found = subprocess.run(
+        [sys.executable, "-c", use], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert found.stdout == "Swish(2.0)\n"
+    about = described(tmp_path / "m")  # whose class is not at hand here
+    assert "Swish(beta=2.0)" in about.facts()["model"]
+    assert [list(values) for _, values in about.layers()] == [["W", "b"], [], ["W", "b"]]
+
+
+NONSENSE = {
+    "a kind is \\['ReLU'\\], expected the name of a class": ["ReLU"],
+    "a kind is \\{'a': 1\\}, expected the name of a class": {"a": 1},
+    "a part is of the kind Layer, which is only a base": "Layer",
+    "a part is of the kind Optimizer, which is only a base": "Optimizer",
+    "layers is Cosine\\(.*expected Layer": "Cosine",
+    "layers is MeanSquaredError\\(.*expected Layer": "MeanSquaredError",
+    "layers is SGD\\(.*expected Layer": "SGD",
+}
+
+
+@pytest.mark.parametrize("message", NONSENSE)
+def test_a_part_that_is_no_layer_is_refused(tmp_path, message):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    kind = NONSENSE[message]
+    part = {"kind": kind} | ({"start": 0.1} if kind == "Cosine" else {})
+    rewritten(path, lambda h: h["trainer"]["model"]["layers"].insert(0, part))
+    with pytest.raises(cr.FileError, match=message):
+        cr.load(path)
+
+
+@pytest.mark.parametrize("depth", [200, 450, 5000])
+def test_layers_too_deep_for_python_are_refused(tmp_path, depth):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    part = layer = {"kind": "ReLU"}
+    for _ in range(min(depth, 450)):
+        part = {"kind": "Residual", "body": part}
+    rewritten(path, lambda h: h["trainer"]["model"]["layers"].append(part))
+    with pytest.raises(cr.FileError, match="layers lie within layers, deeper than 100"):
+        cr.load(path)
+    layer = nn.ReLU()
+    for _ in range(depth if depth < 450 else 150):
+        layer = nn.Residual(layer)
+    t = cr.Trainer(nn.Sequential(nn.Affine(4, 3), layer), "cross_entropy", "sgd")
+    with pytest.warns(cr.Advice, match="not saved: layers lie within layers 101 deep"):
+        t.fit(*rows(), epochs=1)
+
+
+@pytest.mark.parametrize("width", [2**31 - 1, 10**6])
+def test_a_width_that_the_tensors_do_not_have_takes_no_memory(tmp_path, width):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rewritten(path, lambda h: h["trainer"]["model"]["layers"][4].update(inputs=width))
+    with pytest.raises(cr.FileError, match=r"model.4.W is \[8, 3\], expected"):
+        cr.load(path)
+    rewritten(path, lambda h: h["trainer"]["model"]["layers"][4].update(outputs=width))
+    with pytest.raises(cr.FileError, match=r"expected \[|numbers at most"):
+        cr.load(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000  # KB
+
+
+@pytest.mark.parametrize("weights", ["abc", ["a", "b", "c"], [1, 2], {"kind": "ReLU"}, [[1], [2]]])
+def test_class_weights_that_are_none_are_refused(tmp_path, weights):
+    path = tmp_path / "net.safetensors"
+    saved(path)
+    rewritten(path, lambda h: h["trainer"]["loss"].update(class_weight=weights))
+    with pytest.raises(cr.FileError):
+        cr.load(path)
+
+
+def test_notes_named_like_facts_replace_none(tmp_path):
+    path = tmp_path / "net.safetensors"
+    t = saved(path)
+    names = ("parameters", "history", "file", "epochs", "model", "test", "last epoch")
+    t.notes = dict.fromkeys(names, "a note")
+    t.save(path)
+    facts = described(path).facts()
+    assert facts["epochs"] == 2
+    assert facts["parameters"] == t.model.parameter_count
+    assert facts["notes"] == t.notes
+    assert cr.load(path).notes == t.notes
+
+
+def test_a_file_of_the_first_format_says_so(tmp_path):
+    path = tmp_path / "net.safetensors"
+    metadata = {"chainrule": "{}", "sha256": "0" * 64}
+    safetensors.numpy.save_file({"model.W": np.zeros(3, np.float32)}, path, metadata)
+    with pytest.raises(cr.FileError, match="of an early version of chainrule: train the model ag"):
+        cr.load(path)
+
+
+def test_an_initialized_model_can_be_saved(tmp_path):
+    path = tmp_path / "net.safetensors"
+    t = trainer().initialize(rows()[0])
+    t.save(path)
+    assert np.array_equal(cr.load(path).predict(rows()[0]), t.predict(rows()[0]))

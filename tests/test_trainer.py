@@ -672,7 +672,7 @@ def test_state_that_overflows_is_noticed_while_training(message, engine):
     t = cr.Trainer(net, "cross_entropy", rule, engine=engine)
     before = t.weights()
     place = r"X at row 5, column 2 is the largest, \de\+2\d"
-    with pytest.raises(cr.TrainingError, match=f"epoch 1 at step \\d: {message};.*{place}"):
+    with pytest.raises(cr.TrainingError, match=rf"epoch 1 at step \d: {message};.*{place}"):
         t.fit(X, y, epochs=5, batch_size=32)
     assert same(t.weights(), before)
 

@@ -118,7 +118,7 @@ def named(verb: str, path: object) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileError(f"cannot {verb} {path}: {error.strerror or error}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
         if isinstance(error, FileError):
             raise
         raise FileError(f"cannot {verb} {path!r}: {error}") from None

@@ -11,6 +11,9 @@ from ..errors import InputError
 from ..files import as_text
 from ..limits import Count, Seed, check
 
+MAX_LAYERS = 100
+"""Hidden layers of one network: to compile so many takes a few seconds."""
+
 
 class Limited(click.ParamType):  # type: ignore[type-arg]
     """A number within a limit of `chainrule.limits`, refused in the limit's own words."""
@@ -38,9 +41,15 @@ class Widths(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple) or value == "0":
             return value if isinstance(value, tuple) else ()
         words = value.split(",")
-        if not all(word.strip().isdecimal() and word.isascii() for word in words):
+        if not all(
+            word.strip().isdecimal() and len(word) < 20 and word.isascii() for word in words
+        ):
             raise InputError(
                 f"{option_name(param)} is {value!r}, expected widths such as 256,128, or 0 for none"
+            )
+        if len(words) > MAX_LAYERS:
+            raise InputError(
+                f"{option_name(param)} has {len(words)} widths, expected {MAX_LAYERS} at most"
             )
         for word in words:
             check(option_name(param), int(word), Count)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..files import as_text, check_readable, check_writable, write_whole
+from ..files import as_text, check_readable, check_writable, named, write_whole
 from .options import common, print_json
 
 MODEL_MARK = b"{"
@@ -19,7 +19,7 @@ MODEL_MARK = b"{"
 @common
 def report(file: str, out: str | None, seed: int, as_json: bool, **_: Any) -> None:
     """Show what FILE holds, a study of `search` or a model, as one HTML page that works offline."""
-    with check_readable(file).open("rb") as opened:
+    with named("read", file), check_readable(file).open("rb") as opened:
         is_model = opened.read(9)[8:] == MODEL_MARK
     out = out or f"{Path(file).stem}.html"
     if check_writable(out) == Path(file).resolve():

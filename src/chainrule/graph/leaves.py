@@ -1,5 +1,6 @@
 """The leaves of a graph: values that come from outside."""
 
+import math
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, Literal
@@ -17,6 +18,9 @@ input_op = Op("input", shape=lambda **_: (), numpy=None)
 parameter_op = Op("parameter", shape=lambda **_: (), numpy=None)
 state_op = Op("state", shape=lambda **_: (), numpy=None)
 scalar_op = Op("scalar", shape=lambda **_: (), numpy=None)
+
+MAX_NUMBERS = 2**40
+"""Of a parameter: NumPy cannot address much more, not even where it takes no memory."""
 
 STATE_OPS = (parameter_op, state_op)
 """The leaves that a program may update."""
@@ -64,6 +68,8 @@ def _state_leaf(op: Op, value: Any, shape: Shape | None, name: str, **attrs: Any
     if any(not isinstance(n, Integral) or n < 1 for n in shape):
         raise InputError(f"shape is {shape}, expected lengths of 1 and more")
     shape = tuple(map(int, shape))
+    if math.prod(shape) > MAX_NUMBERS:
+        raise InputError(f"shape is {shape}, expected {MAX_NUMBERS} numbers at most")
     if not recipe and value.shape == ():
         value = np.broadcast_to(value, shape)  # a view: a slot's zeros are free
     if not recipe and value.shape != shape:

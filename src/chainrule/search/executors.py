@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Literal, Protocol
 
 from ..engines.compiled.crew import at_most_processors, processors
@@ -19,24 +20,26 @@ from .space import Settings, WrongSearch
 
 Kind = Literal["threads", "ray"]
 
-LIBRARIES = tuple(
-    str(Path(path).resolve())
-    for path in (
-        Path(__file__).parents[1], sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
-    )
-)  # fmt: skip
-"""Where code lies that is not the user's."""
+LIBRARIES = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib"))
+"""Where code lies that is neither ours nor the user's."""
 
 
 def reason_of(error: BaseException) -> str:
     """An error in one line, with the line of the user's code that led to it."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     lines = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not str(Path(frame.filename).resolve()).startswith(LIBRARIES)
+        f"{Path(frame.f_code.co_filename).name}, line {line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _is_users(frame)
     ]
-    return f"{text} ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else text
+    return f"{text} ({lines[-1]})" if lines else text
+
+
+def _is_users(frame: FrameType) -> bool:
+    # Ours by the module's name: a constructor that dataclasses made has no file.
+    if frame.f_globals.get("__name__", "").split(".")[0] == __name__.split(".")[0]:
+        return False
+    return not str(Path(frame.f_code.co_filename).resolve()).startswith(LIBRARIES)
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,16 @@ class Session:
             _expect_state(self.state(), start.values)
             self.restore(start)
             return
-        for leaf, value in drawn_values(recipe.model, seed):
-            engine.write(self._leaf_of[leaf], value)
-        for slot in self.recipe.slot_leaves:
-            engine.write(slot, slot.attrs["initial"])
+        try:
+            for leaf, value in drawn_values(recipe.model, seed):
+                engine.write(self._leaf_of[leaf], value)
+            for slot in self.recipe.slot_leaves:
+                engine.write(slot, slot.attrs["initial"])
+        except MemoryError:
+            count = recipe.model.parameter_count
+            raise InputError(
+                f"there is not enough memory for {count:,} parameters: take smaller widths"
+            ) from None
 
     def value(self, leaf: Tensor) -> Array:
         """The present value of a leaf of the model that the session was made for."""
