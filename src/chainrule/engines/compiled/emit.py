@@ -160,10 +160,7 @@ class Emitter:
         """y·eˣ, rounded once less than the product of both; None: eˣ."""
         b = self.b
         u, r, first, second = self._exp_parts(x, rest)
-        if y is None:
-            product = self.fma(u, r, self.number(1.0))
-        else:
-            product = self.fma(y, b.fmul(u, r), y)
+        product = self.fma(u, r, self.number(1.0)) if y is None else self.fma(y, b.fmul(u, r), y)
         return b.fmul(b.fmul(product, first), second)
 
     def _reduced(self, x: Value) -> tuple[Value, Value]:
