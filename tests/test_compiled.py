@@ -56,7 +56,10 @@ from chainrule.spec import KINDS
 from chainrule.training.programs import columns
 from chainrule.training.session import Clock
 
-pytestmark = pytest.mark.usefixtures("eight_processors")
+pytestmark = [
+    pytest.mark.usefixtures("eight_processors"),
+    pytest.mark.filterwarnings("ignore::chainrule.Advice"),  # odd networks, on purpose
+]
 
 LANES = native.host().lanes
 ELEMENTWISE = [op for op in cr.OPS.values() if op.elementwise and op is not ops.stop_gradient]
@@ -81,9 +84,6 @@ def assert_same(results, tolerance=5e-6):
         np.testing.assert_allclose(
             compiled[name], expected, rtol=tolerance, atol=tolerance * scale, err_msg=str(name)
         )
-
-
-pytestmark = pytest.mark.filterwarnings("ignore::chainrule.Advice")  # odd networks, on purpose
 
 
 def test_every_elementwise_op_has_code():
@@ -1044,7 +1044,8 @@ for dtype in ("float32", "uint8"):
 def test_the_code_for_other_processors(lanes):
     """Vectors of NEON, AVX2 and AVX-512, whatever this processor has; LLVM splits wider ones."""
     script = OTHER_PROCESSOR.format(tests=os.path.dirname(__file__), lanes=lanes)
-    command = [sys.executable, "-c", script]
+    # The networks are odd on purpose, so advice is not told, and any other warning is.
+    command = [sys.executable, "-W", "ignore::UserWarning", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

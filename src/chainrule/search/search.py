@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ..engines.compiled.crew import processors
+from ..engines.compiled.crew import at_most_processors, processors
 from ..errors import ChainruleError, FileError, InputError, TrainingError
 from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
@@ -123,7 +123,7 @@ class Search(Spec):
         says True, the trials end and the final model follows. Ctrl-C ends the search; the study
         keeps every rung that a trial had come to.
         """
-        threads = self.threads or processors()
+        threads = at_most_processors(self.threads or processors())
         budget = Budget(
             math.inf if self.minutes is None else self.minutes * 60,
             self.epochs,

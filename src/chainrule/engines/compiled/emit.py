@@ -32,10 +32,10 @@ ERFCX = (0.5642416100978226, -0.0015830393773269419, -0.26185892155518303, -0.14
 UPPER_TAIL = (0.0944106430, 0.170397744, 0.124379240, 0.0717067644, 0.0308649801, 0.00849782024,
               0.000504795171, -0.000658331555, -0.000171058273, 6.74027542e-05)  # fmt: skip
 EXPM1 = (0.499999994, 0.166665774, 0.0416669428, 0.00836313329, 0.0013893836)
-"""Least squares over Chebyshev points, weighted by relative error: (eˣ − 1)/x on |x| ≤ log(2)/2; the
-rest of log(1 + f) beyond f − f²/2, over f³, on √½ ≤ 1 + f ≤ √2; erf x / x in x² on |x| ≤ 1;
-x·exp(x²)·erfc x in 1/x on 1 ≤ x ≤ 4; (eˣ − 1 − x)/x² on |x| ≤ log(2)/2; exp(x²/2)·Φ(−x) in
-(4 − x)/(4 + x) on 0 ≤ x ≤ 14."""
+"""Least squares over Chebyshev points, weighted by relative error: (eˣ − 1)/x on |x| ≤ log(2)/2;
+the rest of log(1 + f) beyond f − f²/2, over f³, on √½ ≤ 1 + f ≤ √2; erf x / x in x² on |x| ≤ 1;
+x·exp(x²)·erfc x in 1/x on 1 ≤ x ≤ 4; exp(x²/2)·Φ(−x) in (4 − x)/(4 + x) on 0 ≤ x ≤ 14;
+(eˣ − 1 − x)/x² on |x| ≤ log(2)/2."""
 
 LOWEST = -87.337
 """Below it eˣ is below 2⁻¹²⁶, the smallest normal number of float32: log 2⁻¹²⁶ = −87.3365."""
@@ -140,14 +140,14 @@ class Emitter:
         return self.b.select(self.less(highest, x), highest, x)
 
     def exp(self, x: Value, rest: Value | None = None) -> Value:
-        """eˣ, or e to the sum with a tiny rest; 0 below −87.337, where it is below the smallest normal number, infinite above 88.7."""
-        u, r, first, second = self._exp_parts(self.clamp(x, LOWEST, 89.0), rest)
-        result = self.b.fmul(self.b.fmul(self.fma(u, r, self.number(1.0)), first), second)
+        """eˣ, or e to the sum of x and a tiny rest; infinite above 88.7, and 0 below −87.337, where
+        eˣ is below the smallest normal number."""
+        result = self._times_exp(None, self.clamp(x, LOWEST, 89.0), rest)
         return self.b.select(self.less(x, self.number(LOWEST)), self.number(0.0), result)
 
     def _exp_parts(self, x: Value, rest: Value | None = None) -> tuple[Value, Value, Value, Value]:
-        """eˣ = 2ⁿ·eʳ with |r| ≤ log(2)/2, as (1 + u·r)·p·q. 2ⁿ is p·q, since 2¹²⁸ is no float though
-        e^88.7 is, nor is 2⁻¹³⁰ though 100·e⁻⁹⁰ is."""
+        """eˣ = 2ⁿ·eʳ with |r| ≤ log(2)/2, as (1 + u·r)·p·q, four parts. 2ⁿ is p·q,
+        since 2¹²⁸ is no float though e^88.7 is, nor is e⁻⁹⁰ though 100·e⁻⁹⁰ is."""
         b = self.b
         shifted, r = self._reduced(x)
         r = r if rest is None else b.fadd(r, rest)
@@ -156,12 +156,12 @@ class Emitter:
         powers = self._power_of_two(half), self._power_of_two(b.sub(whole, half))
         return self.polynomial(r, EXP), r, *powers
 
-    def _times_exp(self, y: Value, x: Value, rest: Value | None = None) -> tuple[Value, Value]:
-        """y·eˣ, rounded once less than the product of both, and eˣ."""
+    def _times_exp(self, y: Value | None, x: Value, rest: Value | None = None) -> Value:
+        """y·eˣ, rounded once less than the product of both; None: eˣ."""
         b = self.b
         u, r, first, second = self._exp_parts(x, rest)
-        product = b.fmul(b.fmul(self.fma(y, b.fmul(u, r), y), first), second)
-        return product, b.fmul(b.fmul(self.fma(u, r, self.number(1.0)), first), second)
+        product = self.fma(u, r, self.number(1.0)) if y is None else self.fma(y, b.fmul(u, r), y)
+        return b.fmul(b.fmul(product, first), second)
 
     def _reduced(self, x: Value) -> tuple[Value, Value]:
         """n + `ROUND` and r with x = n·log 2 + r and |r| ≤ log(2)/2."""
@@ -197,19 +197,26 @@ class Emitter:
         return b.select(finite, result, x)
 
     def sigmoid(self, x: Value) -> Value:
-        """1 / (1 + e⁻ˣ)."""
+        """1 / (1 + e⁻ˣ), below 0 eˣ / (1 + eˣ)."""
         one = self.number(1.0)
-        return self.b.fdiv(one, self.b.fadd(one, self.exp(self.b.fneg(x))))
+        e = self._times_exp(None, self._below_0(x))
+        over = self.b.select(self.less(self.number(0.0), x), one, e)
+        return self.b.fdiv(over, self.b.fadd(one, e))
 
     def silu(self, x: Value) -> Value:
-        """x·σ(x) = x / (1 + e⁻ˣ), below 0 x·eˣ / (1 + eˣ): e⁸⁹ is no float, though −89·e⁻⁸⁹ is."""
-        b, one = self.b, self.number(1.0)
-        size = self.at_most(self.absolute(x), FARTHEST)
-        below, e = self._times_exp(size, b.fneg(size))
+        """x·σ(x) = x / (1 + e⁻ˣ), below 0 x·eˣ / (1 + eˣ): e⁸⁹ is no float though 89·e⁻⁸⁹ is.
+
+        Where σ(x) is wanted too, for the gradient, LLVM finds that most of its code is the same.
+        """
+        b, zero, down = self.b, self.number(0.0), self._below_0(x)
         # −∞·0 is no number, here as in the formula.
-        below = b.fsub(b.fmul(x, self.number(0.0)), below)
-        over = b.select(self.less(self.number(0.0), x), x, below)
-        return b.fdiv(over, b.fadd(e, one))
+        below = self.fma(x, zero, self._times_exp(down, down))
+        over = b.select(self.less(zero, x), x, below)
+        return b.fdiv(over, b.fadd(self.number(1.0), self._times_exp(None, down)))
+
+    def _below_0(self, x: Value) -> Value:
+        """−|x|, no further than eˣ goes."""
+        return self.b.fneg(self.at_most(self.absolute(x), FARTHEST))
 
     def expm1(self, x: Value) -> Value:
         """eˣ − 1 for x ≤ 0: 2ⁿ·(eʳ − 1) + (2ⁿ − 1) with |r| ≤ log(2)/2; −1 below −20."""
@@ -256,7 +263,7 @@ class Emitter:
         # What x² loses is x²·6e-8 of the result: at x = −10 60 units of its last place.
         lost = b.fmul(self.fma(size, size, b.fneg(square)), half)
         tail = b.fmul(size, self.polynomial(s, UPPER_TAIL))
-        rest, _ = self._times_exp(tail, b.fmul(square, half), lost)
+        rest = self._times_exp(tail, b.fmul(square, half), lost)
         # −∞·0 is no number, here as in the formula.
         above = b.select(self.less(self.number(0.0), x), x, b.fmul(x, self.number(0.0)))
         return b.fsub(above, rest)
