@@ -682,7 +682,7 @@ def test_the_last_finite_loss_is_that_of_the_epoch_before():
     X, y = rows()
     t = trainer(optim.SGD(lr=lambda epoch, epochs: 0.01 if epoch < 1 else 1e38))
     t.fit(X, y, epochs=1, batch_size=90)
-    with pytest.raises(cr.TrainingError, match="the last finite loss was [0-9.]+"):
+    with pytest.raises(cr.TrainingError, match=r"the last finite loss was [0-9.]+"):
         t.fit(X, y, epochs=3, batch_size=90, horizon=4)
 
 

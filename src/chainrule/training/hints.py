@@ -20,6 +20,9 @@ from .data import Part
 if TYPE_CHECKING:
     from .trainer import Trainer
 
+ROWS = 1000
+"""The first rows tell what the values are like: to look at all takes as long as some steps."""
+
 BYTE = 255
 """The largest pixel."""
 
@@ -56,9 +59,10 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
             "nn.Rescale(1 / 255) first in the model"
         )
     if trainer.loss.target == "real" and not isinstance(last, Rescale | Function):
-        size = float(np.sqrt(np.mean(np.square(data.y, dtype=np.float64))))
+        y = data.y[:ROWS].astype(np.float64)
+        size = float(np.sqrt(np.mean(np.square(y))))
         if size > LARGE_TARGET or 0.0 < size < SMALL_TARGET:
-            mean, std = data.y.mean(dtype=np.float64), data.y.std(dtype=np.float64)
+            mean, std = y.mean(), y.std()
             advise(
                 f"y is {mean:.3g} ± {std:.3g}, and networks learn targets near 0 ± 1: train on "
                 f"(y - {mean:.3g}) / {std or 1:.3g}"
@@ -91,7 +95,7 @@ def about_initial_values(what: str) -> None:
 
 def _are_bytes(data: Part) -> bool:
     """Whether the first rows are pixels, by their values."""
-    X = data.X[:1000]
+    X = data.X[:ROWS]
     if not BRIGHT < X.max() <= BYTE:
         return False
     return X.dtype == np.uint8 or bool(X.min() >= 0 and (np.floor(X) == X).all())
