@@ -42,7 +42,7 @@ INSIDE = {SoftmaxCrossEntropy: Softmax, SigmoidCrossEntropy: Sigmoid}
 def about_model(model: Layer, loss: Loss) -> None:
     """A softmax in front of a loss with a softmax inside: digits .552 in the place of .879."""
     activation = INSIDE.get(type(loss))
-    if activation is not None and isinstance(_parts(model)[-1], activation):
+    if activation is not None and isinstance(_end(model, -1), activation):
         advise(
             f"the model ends with {activation.__name__}(), and {type(loss).__name__} has one "
             "inside: leave the layer out, and take trainer.probabilities(X) for probabilities"
@@ -52,13 +52,12 @@ def about_model(model: Layer, loss: Loss) -> None:
 def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
     """Data that the model hardly learns from, and a model that no file can hold."""
     model = trainer.model
-    first, *_, last = [*_parts(model), *_parts(model)]
-    if isinstance(first, Affine) and _are_bytes(data):
+    if isinstance(_end(model, 0), Affine) and _are_bytes(data):
         advise(
             "X has the values of pixels, 0 to 255, and no layer rescales them: put "
             "nn.Rescale(1 / 255) first in the model"
         )
-    if trainer.loss.target == "real" and not isinstance(last, Rescale | Function):
+    if trainer.loss.target == "real" and not isinstance(_end(model, -1), Rescale | Function):
         y = data.y[:ROWS].astype(np.float64)
         size = float(np.sqrt(np.mean(np.square(y))))
         if size > LARGE_TARGET or 0.0 < size < SMALL_TARGET:
@@ -73,7 +72,7 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
             "batches of one row: batch norm turns each into its shift, so nothing before it is "
             "learned: take a batch_size of 2 or more"
         )
-    if not trainer.history.epochs:
+    if not trainer.history.epochs and not trainer.session.is_plain:
         about_saving(trainer)
 
 
@@ -101,11 +100,8 @@ def _are_bytes(data: Part) -> bool:
     return X.dtype == np.uint8 or bool(X.min() >= 0 and (np.floor(X) == X).all())
 
 
-def _parts(model: Layer) -> list[Layer]:
-    """The layers without layers inside, in order; at least one."""
-    parts = [layer for layer in model.flat() if not any(_layers(layer))]
-    return parts or [model]
-
-
-def _layers(layer: Layer) -> list[Layer]:
-    return [child for _, child in layer.children() if isinstance(child, Layer)]
+def _end(model: Layer, place: int) -> Layer:
+    """The first (0) or last (−1) layer without layers inside."""
+    while layers := [child for _, child in model.children() if isinstance(child, Layer)]:
+        model = layers[place]
+    return model

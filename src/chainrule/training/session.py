@@ -16,6 +16,7 @@ from ..graph import shape as shapes
 from ..graph.tensor import Array, Tensor
 from ..nn.initial import drawn_values
 from ..nn.losses import TINY
+from ..spec import Spec
 from . import programs
 from .data import Part
 from .recipe import Recipe, shared
@@ -123,6 +124,13 @@ class Session:
             raise InputError(
                 f"there is not enough memory for {count:,} parameters: take smaller widths"
             ) from None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all is of this library's classes, and no number follows a plain function: then
+        a file can hold it. Only a recipe of our classes is shared."""
+        functions = (x for x in self._given.values() if callable(x) and not isinstance(x, Spec))
+        return bool(self._given) and not any(functions)
 
     def value(self, leaf: Tensor) -> Array:
         """The present value of a leaf of the model that the session was made for."""
