@@ -737,3 +737,28 @@ def test_verbose_shows_the_rows(capsys):
         [str(i + 1), f"{loss:.4f}"] for i, loss in enumerate(history["loss"])
     ]
     assert seen
+
+
+def test_rows_that_one_trainer_checked_are_checked_by_another():
+    """tensorflow#8484: labels out of range."""
+    X, y = rows()
+    t = trainer().initialize(X)
+    part = t.part(X, y)
+    assert t.part(part, None) is part
+    wide = cr.Trainer(nn.Sequential(nn.Affine(4, 2)), "cross_entropy", "adam")
+    with pytest.raises(cr.InputError, match="y at row .* is 2, expected a class number from 0"):
+        wide.fit(part)
+    exact = trainer(dtype="float64")
+    exact.fit(part, epochs=1)
+    assert exact.part(part, None).X.dtype == "float64"
+    for given, name in (({"y": y}, "y"), ({"sample_weight": np.ones(90)}, "sample_weight")):
+        with pytest.raises(cr.InputError, match=f"^{name} is given beside rows that have their"):
+            t.evaluate(part, **given)
+
+
+def test_a_model_too_deep_for_python_is_refused():
+    layer = nn.Affine(4, 4)
+    for _ in range(2000):
+        layer = nn.Residual(layer)
+    with pytest.raises(cr.InputError, match="deeper than Python can follow"):
+        cr.Trainer(layer, "mse", "sgd")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,14 @@ from ..nn.losses import Target
 from . import arrays
 
 
+class Kind(NamedTuple):
+    """What rows are checked for: the targets, the network's outputs, the precision."""
+
+    target: Target
+    outputs: int
+    dtype: str
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Rows with targets and weights: X [rows, features], y [rows] or [rows, columns]."""
@@ -20,6 +28,7 @@ class Part:
     X: Array
     y: Array
     weight: Array | None = None
+    kind: Kind | None = None
     name: arrays.Name = field(default_factory=lambda: arrays.Name("X"))
     """How errors call X, its columns and its rows."""
 
@@ -35,9 +44,7 @@ def part(
     weight: Any,
     name: arrays.Name,
     *,
-    target: Target,
-    columns: int,
-    dtype: str,
+    kind: Kind,
     prefix: str = "",
 ) -> Part:
     """Features, targets and weights, checked. Rows of weight 0 are dropped, whatever is in them."""
@@ -48,14 +55,15 @@ def part(
         found = "one value" if y.ndim == 0 else f"{len(y)} rows"
         raise ShapeError(f"{prefix}y has {found}, but {prefix}X has {len(X)}")
     if weight is not None:
-        weight = arrays.weights(weight, len(X), dtype, f"{prefix}sample_weight")
+        weight = arrays.weights(weight, len(X), kind.dtype, f"{prefix}sample_weight")
         if not weight.all():
             (kept,) = np.nonzero(weight)
             X, y, weight = X[kept], y[kept], weight[kept]
             name, y_name = replace(name, rows=kept), replace(y_name, rows=kept)
     return Part(
-        arrays.features(X, dtype, name),
-        arrays.targets(y, target, columns, dtype, y_name),
+        arrays.features(X, kind.dtype, name),
+        arrays.targets(y, kind.target, kind.outputs, kind.dtype, y_name),
         weight,
+        kind,
         name,
     )

@@ -90,6 +90,9 @@ class Shared:
     recipe: Recipe
     leaves: Mapping[Tensor, Tensor]
     given: Mapping[Tensor, Any]
+    parts: int | None = None
+    """How many specs there are, all of this library; None where somebody else's may be among
+    them."""
 
 
 _kept: collections.OrderedDict[Hashable, tuple[Recipe, list[Tensor]]] = collections.OrderedDict()
@@ -123,7 +126,7 @@ def shared(recipe: Recipe) -> Shared:
         given[getattr(one.rule, name)] = value
     if one.largest_norm is not None:
         given[one.largest_norm] = recipe.clip_norm
-    return Shared(one, leaves, given)
+    return Shared(one, leaves, given, len(seen) - len(own))
 
 
 class _Unknown(Exception):

@@ -16,7 +16,7 @@ from ..graph import shape as shapes
 from ..graph.tensor import Array, Tensor
 from ..nn.initial import drawn_values
 from ..nn.losses import TINY
-from ..spec import Spec
+from ..spec import DEEPEST, Spec
 from . import programs
 from .data import Part
 from .recipe import Recipe, shared
@@ -101,6 +101,7 @@ class Session:
         self.engine, self.seed, self.steps_done = engine, seed, 0
         found = shared(recipe)
         self.recipe, self._leaf_of, self._given = found.recipe, found.leaves, found.given
+        self._parts_of_ours = found.parts
         self._paces: dict[tuple[str, int], Pace] = {}
         self._last_programs: dict[str, Program] = {}
         self._predictions: dict[Any, tuple[programs.Inputs, Program]] = {}
@@ -127,10 +128,12 @@ class Session:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all is of this library's classes, and no number follows a plain function: then
-        a file can hold it. Only a recipe of our classes is shared."""
+        """Whether a file can hold it for sure: few parts, all of this library's classes, and no
+        number that follows a plain function."""
         functions = (x for x in self._given.values() if callable(x) and not isinstance(x, Spec))
-        return bool(self._given) and not any(functions)
+        return (
+            self._parts_of_ours is not None and self._parts_of_ours < DEEPEST and not any(functions)
+        )
 
     def value(self, leaf: Tensor) -> Array:
         """The present value of a leaf of the model that the session was made for."""

@@ -22,7 +22,7 @@ from ..optim.named import OPTIMIZERS
 from ..optim.optimizers import Optimizer
 from ..spec import Spec, named
 from . import arrays, hints, programs
-from .data import Part, part
+from .data import Kind, Part, part
 from .early_stopping import BestSoFar, EarlyStopping
 from .history import History
 from .loop import Asked, Loop, Progress, both
@@ -87,7 +87,13 @@ class Trainer(Spec):
             _metrics(metrics, self.loss.target),
         )
         engine = make_engine(self.engine, self.dtype, self.threads)
-        self.session = Session(recipe, engine, self.seed, self._start)
+        try:
+            self.session = Session(recipe, engine, self.seed, self._start)
+        except RecursionError:
+            raise InputError(
+                "Trainer: the model has layers within layers, deeper than Python can follow: put "
+                "them one after the other in an nn.Sequential"
+            ) from None
         self._fitting = threading.Lock()
         hints.about_model(self.model, self.loss)
         self.history = History()
@@ -302,26 +308,33 @@ class Trainer(Spec):
         self.session.engine.use_threads(threads)
 
     def part(self, X: Any, y: Any, weight: Any = None, prefix: str = "") -> Part:
-        """Rows checked once, which `fit` and `evaluate` take in the place of X any number of times;
-        so do other trainers, for the same kind of loss and as many outputs.
+        """Rows checked once, which `fit` and `evaluate` take in the place of X any number of times.
+        Another trainer takes them too, and checks them again if its targets are others.
         """
         if isinstance(X, Part):
+            if y is not None or weight is not None:
+                given = "y" if y is not None else "sample_weight"
+                raise InputError(f"{prefix}{given} is given beside rows that have their own")
             self.expect_features(X.X.shape[1])
-            return X
+            if X.kind == self._kind:
+                return X
+            X, y, weight = X.X, X.y, X.weight  # another trainer checked them
         if y is None:
             raise InputError(f"{prefix}y is missing: the targets of the rows in {prefix}X")
         matrix, name = self._matrix(X, f"{prefix}X")
-        assert self.outputs is not None
         return part(
             matrix,
             y,
             weight,
             name,
-            target=self.loss.target,
-            columns=self.outputs,
-            dtype=self.dtype,
+            kind=self._kind,
             prefix=prefix,
         )
+
+    @property
+    def _kind(self) -> Kind:
+        assert self.outputs is not None
+        return Kind(self.loss.target, self.outputs, self.dtype)
 
     def _validation(self, data: Sequence[Any] | None) -> Part | None:
         if data is None:
