@@ -479,3 +479,14 @@ def test_the_command_tells_a_model_from_a_study(model, finished, tmp_path, capsy
     damaged.write_bytes(model.read_bytes()[:-7])
     assert status(["report", str(damaged), "--out", out]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+def test_a_page_replaces_only_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert status(["train", "digits", "--epochs", "1", "--hidden", "4", "--quiet"]) == 0
+    notes = tmp_path / "notes.html"
+    notes.write_text("<html>mine</html>")
+    assert status(["report", "digits.safetensors", "--out", "notes.html"]) == 2
+    assert notes.read_text() == "<html>mine</html>"
+    for _ in range(2):
+        assert status(["report", "digits.safetensors", "--out", "new.html"]) == 0

@@ -746,7 +746,7 @@ def test_rows_that_one_trainer_checked_are_checked_by_another():
     part = t.part(X, y)
     assert t.part(part, None) is part
     wide = cr.Trainer(nn.Sequential(nn.Affine(4, 2)), "cross_entropy", "adam")
-    with pytest.raises(cr.InputError, match="y at row .* is 2, expected a class number from 0"):
+    with pytest.raises(cr.InputError, match=r"y at row .* is 2, expected a class number from 0"):
         wide.fit(part)
     exact = trainer(dtype="float64")
     exact.fit(part, epochs=1)
