@@ -80,6 +80,21 @@ def test_an_op_of_ones_own_travels_by_its_fields():
         cr.OPS.pop("test_copies_triple", None)
 
 
+def test_trainers_of_ones_own_classes_travel_by_cloudpickle_and_joblib(tmp_path):
+    X, y = rows()
+    net = nn.Sequential(nn.Affine(4, 8), nn.BatchNorm(8), Shift(0.5), cr.tanh, nn.Affine(8, 3))
+    t = cr.Trainer(net, "cross_entropy", "adam")
+    t.fit(X, y, epochs=2)
+    cloudpickle, joblib = map(pytest.importorskip, ("cloudpickle", "joblib"))
+    joblib.dump(t, tmp_path / "t.joblib")
+    for other in (cloudpickle.loads(cloudpickle.dumps(t)), joblib.load(tmp_path / "t.joblib")):
+        assert other.model.parameter_count == t.model.parameter_count
+        assert np.array_equal(other.predict(X), t.predict(X))
+    there = joblib.Parallel(2, "loky")(joblib.delayed(_trained)(t, X, y) for _ in range(2))
+    here = _trained(t, X, y)
+    assert all(same(weights, here) for weights in there)
+
+
 def _trained(t, X, y):
     t.fit(X, y, epochs=1, batch_size=32)
     return t.weights()

@@ -58,7 +58,7 @@ def features(array: Array, dtype: str, name: Name) -> Array:
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)  # once, not at each run
     converted = finite(array, dtype, name)
-    if dtype == "float32" and array.dtype.itemsize == 8:
+    if not np.can_cast(array.dtype, dtype):
         _expect_distinct(array, converted, name)
     return converted
 
