@@ -124,3 +124,50 @@ def test_two_fits_at_once_are_refused():
     thread.join()
     assert told == [True, True]
     assert t.history.epochs == 2 + 10
+
+
+class Mine(cr.Trainer):
+    """A trainer with a constructor of its own."""
+
+    def __init__(self, rate):
+        super().__init__(nn.Sequential(nn.Affine(4, 3)), "cross_entropy", optim.SGD(rate))
+        self.best = None
+
+
+@ways
+def test_a_trainer_of_ones_own_keeps_what_is_its_own(way):
+    t = Mine(0.1)
+    t.fit(*rows(), epochs=1)
+    t.best = 7
+    other = way(t)
+    assert type(other) is Mine
+    assert other.best == 7
+    assert same(other.weights(), t.weights())
+
+
+def test_a_copy_of_what_nobody_trained_is_that_too():
+    X, _ = rows()
+    with pytest.warns(cr.Advice, match="has its initial values"):
+        copy.deepcopy(trainer()).predict(X)
+    assert copy.deepcopy(trainer().initialize(X)).predict(X).shape == (90, 3)
+
+
+def test_another_thread_does_not_copy_what_is_being_trained():
+    """It would find weights of one step beside those of another."""
+    X, y = rows()
+    t, told = trainer(), []
+
+    def from_elsewhere():
+        with pytest.raises(cr.InputError, match="another thread trains this trainer: copy it the"):
+            pickle.dumps(t)
+        told.append(True)
+
+    def each_epoch(t, row):
+        thread = threading.Thread(target=from_elsewhere)
+        thread.start()
+        thread.join()
+        assert same(copy.deepcopy(t).weights(), t.weights())  # here it is between two epochs
+
+    t.fit(X, y, epochs=2, callbacks=[each_epoch])
+    assert told == [True, True]
+    pickle.dumps(t)

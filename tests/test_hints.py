@@ -125,6 +125,23 @@ def test_a_column_that_float32_merges(values):
     assert not advice(fit)
 
 
+def test_one_value_far_away_hides_no_merged_column():
+    when = 1.7e9 + np.arange(300.0)
+    when[5] = 0.0
+    X = np.column_stack([np.arange(300) % 7, when])
+    t = net(nn.BatchNorm(2), nn.Affine(2, 3))
+    (told,) = advice(lambda: t.fit(X, np.arange(300) % 3, epochs=1))
+    assert "column 1: float32 merges" in told
+
+
+def test_of_several_targets_the_one_is_named():
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(50, 2)), random.normal(size=(50, 2)) * [1.0, 1e5] + [0.0, 1e6]
+    t = cr.Trainer(nn.Sequential(nn.Affine(2, 2)), "mse", optim.SGD(1e-12))
+    (told,) = advice(lambda: t.fit(X, y, epochs=1))
+    assert told.startswith(f"y, column 1, is {y[:, 1].mean():.3g} ± {y[:, 1].std():.3g}, and")
+
+
 def test_the_column_of_a_frame_is_named():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"size": np.arange(9.0), "when": 1.7e9 + np.arange(9.0)})

@@ -653,7 +653,7 @@ NAN = float("nan")
         (lambda: CE(1.0), "SoftmaxCrossEntropy: label_smoothing is 1.0, not in [0, 1)"),
         (
             lambda: CE(class_weight=(1, -1)),
-            "class_weight is (1, -1), expected a number of 0 or more a class",
+            "class_weight is (1, -1), expected a number of 0 or more a class, in a list: [1, 9]",
         ),
         (
             lambda: BCE(class_weight=(1, 2, 3)),
@@ -691,3 +691,39 @@ def test_wrong_hyperparameters_are_refused_with_what_was_expected(make, error):
 def test_numbers_of_numpy_are_numbers():
     assert A(np.int64(3), np.int32(2)).W.shape == (3, 2)
     assert nn.Dropout(np.float32(0.5)).ratio == 0.5
+
+
+def test_a_batch_norm_that_is_used_twice_follows_both():
+    layer, x, context = nn.BatchNorm(2), cr.batch(2), training()
+    layer(layer(x, context) * 10.0, context)
+    X = 5.0 + 3.0 * rows(50, 2)
+    leaves = list(context.updates)
+    values = {
+        leaf: np.broadcast_to(leaf.attrs["initial"], leaf.shape) for leaf in layer.leaves().values()
+    }
+    found = dict(zip(leaves, evaluate(context.updates.values(), values | {x: X}), strict=True))
+    z = 10.0 * (X - X.mean(axis=0)) / np.sqrt(X.var(axis=0) + 1e-5)
+    weights = np.repeat([0.9**0.5, 1.0], 50)
+    both = np.concatenate([X, z])
+    mean = np.average(both, axis=0, weights=weights)
+    np.testing.assert_allclose(found[layer.running_mean] + found[layer.running_rest], mean, 1e-9)
+    variance = np.average((both - mean) ** 2, axis=0, weights=weights)
+    np.testing.assert_allclose(found[layer.running_variance], variance, 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_square_of_a_large_mean_is_no_part_of_the_first_batch(dtype):
+    """(3e19)² is infinite in float32, and counts (1 − a) = 0 times."""
+    X = 3e19 * (1 + 1e-4 * rows(100, 2))
+    found = follow(nn.BatchNorm(2), [X], dtype)
+    np.testing.assert_allclose(found["running_variance"], X.var(axis=0), 1e-2)
+
+
+def test_fields_that_need_a_name_come_last():
+    class Pinball(nn.Loss):
+        share: float
+
+    assert repr(Pinball(0.3)) == "Pinball(0.3)"
+    assert repr(Pinball(0.3, normalize="batch")) == "Pinball(0.3, normalize='batch')"
+    with pytest.raises(cr.InputError, match=r"expected Pinball\(share, normalize='data'\)"):
+        Pinball()

@@ -560,3 +560,49 @@ def test_an_initialized_model_can_be_saved(tmp_path):
     t = trainer().initialize(rows()[0])
     t.save(path)
     assert np.array_equal(cr.load(path).predict(rows()[0]), t.predict(rows()[0]))
+
+
+class OwnInit(nn.Layer):
+    """A layer without fields: a file cannot give it back."""
+
+    def __init__(self, width):
+        self.W = cr.parameter(np.ones((width, width)))
+
+    def __call__(self, x, context=nn.EVALUATION):
+        return x @ self.W
+
+
+class OwnLoss(nn.Loss):
+    """A loss whose constructor takes nothing."""
+
+    def __init__(self):
+        self.scale = 2.0
+
+    def rows(self, Y, T):
+        return self.scale * ((Y - T) * (Y - T)).mean(axis=1)
+
+
+def test_a_layer_that_no_file_gives_back_is_told_of_before_training(tmp_path):
+    X, y = rows()
+    t = cr.Trainer(nn.Sequential(OwnInit(4), nn.Affine(4, 3)), "cross_entropy", "adam")
+    with pytest.warns(cr.Advice, match="not saved: model could not be loaded .*OwnInit"):
+        t.fit(X, y, epochs=1)
+    with pytest.raises(cr.InputError, match="model could not be loaded from a file: this is no"):
+        t.save(tmp_path / "net.safetensors")
+
+
+def test_a_loss_with_a_constructor_of_its_own_is_loaded(tmp_path):
+    path = tmp_path / "net.safetensors"
+    X, y = rows()
+    t = cr.Trainer(nn.Sequential(nn.Affine(4, 1)), OwnLoss(), "adam")
+    t.fit(X, y.astype(float), epochs=1)
+    t.save(path)
+    assert cr.load(path).loss.scale == 2.0
+
+
+def test_what_nobody_trained_is_not_saved(tmp_path):
+    t = trainer()
+    with pytest.warns(cr.Advice, match="has its initial values"):
+        t.predict(rows()[0])
+    with pytest.raises(cr.InputError, match=r"fit first, or take .* trainer.initialize\(X\)"):
+        t.save(tmp_path / "net.safetensors")

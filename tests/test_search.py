@@ -147,7 +147,9 @@ BAD = {
         lambda: When("a", [np.array([1, 2])], Uniform(0, 1))
     ),
     "Search: study is '', expected the name of a file": lambda: search(study=""),
-    "Search: resume is True, but no study is named": lambda: search().run(*data(), resume=True),
+    "Search: resume is True, but there is nothing to resume: name a study": lambda: search().run(
+        *data(), resume=True
+    ),
     "no setting 'b' in this trial: there is one only where 'lr' is 1; ask for it by": (
         lambda: search(
             space={"lr": Integer(1, 2), "b": When("lr", [1], Uniform(0, 1))},

@@ -762,3 +762,51 @@ def test_a_model_too_deep_for_python_is_refused():
         layer = nn.Residual(layer)
     with pytest.raises(cr.InputError, match="deeper than Python can follow"):
         cr.Trainer(layer, "mse", "sgd")
+
+
+def test_what_is_monitored_must_be_there_before_training():
+    X, y = rows()
+    t = trainer()
+    near = r"monitor is 'val_acuracy', there is loss, .*; did you mean 'val_accuracy'\?"
+    with pytest.raises(cr.InputError, match=near):
+        t.fit(X, y, validation_data=(X, y), early_stopping=cr.EarlyStopping(monitor="val_acuracy"))
+    assert t.history.epochs == 0
+    assert t.session.steps_done == 0
+
+
+def test_who_stops_early_is_told_which_weights_are_kept():
+    X, y = rows()
+    t = trainer(optim.Adam(0.05))
+    history = t.fit(
+        X, y, epochs=50, batch_size=32, validation_data=rows(seed=1),
+        stop=lambda: t.history.epochs >= 40, early_stopping=cr.EarlyStopping(patience=50),
+    )  # fmt: skip
+    best = int(np.argmin(history["val_loss"])) + 1
+    assert history.stopped == (
+        f"stopped after epoch 40; the weights of epoch {best}, the best one, are restored"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:this trainer can be trained, not saved")
+def test_a_schedule_that_raises_leaves_the_epochs_before_it():
+    X, y = rows()
+    t = trainer(optim.SGD(lr=lambda epoch, epochs: 1 / (2 - int(epoch))))
+    with pytest.raises(cr.InputError, match="ZeroDivisionError") as error:
+        t.fit(X, y, epochs=9, batch_size=32)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
+    assert t.history.epochs == 2
+
+
+def test_checked_rows_validate_too():
+    X, y = rows()
+    t = trainer()
+    part = t.part(*rows(seed=1))
+    assert t.fit(X, y, epochs=2, validation_data=part)["val_loss"]
+
+
+def test_targets_of_a_frame_are_named_by_column():
+    polars = pytest.importorskip("polars")
+    y = polars.DataFrame({"low": np.arange(9.0), "high": [None, *range(8)]})
+    t = cr.Trainer(nn.Sequential(nn.Affine(4, 2)), "mse", "sgd")
+    with pytest.raises(cr.InputError, match="y at row 0, column 'high' is nan"):
+        t.fit(rows(9)[0], y)

@@ -39,6 +39,9 @@ REFUSED = {
     "Sequential: a list of layers, expected them one by one": (
         lambda: nn.Sequential([nn.Affine(3, 4), nn.ReLU()])
     ),
+    "chainrule has no 'Linear': it is chainrule.nn.Affine here": lambda: cr.Linear(3, 4),
+    "chainrule has no 'Adam': it is chainrule.optim.Adam here": lambda: cr.Adam(0.1),
+    "chainrule has no 'Trainr'; did you mean 'Trainer'?": lambda: cr.Trainr(1),
     "np.exp of a Tensor: NumPy computes arrays, use chainrule.exp": lambda: np.exp(cr.batch(3)),
     "np.maximum of a Tensor: NumPy computes arrays, use chainrule.maximum": (
         lambda: np.maximum(cr.batch(3), 0.0)

@@ -1,7 +1,9 @@
 """chainrule trains and tunes dense neural networks on the CPU that people have."""
 
+from typing import TYPE_CHECKING
+
 from . import starting  # noqa: F401  # isort: skip  # first, to answer Ctrl-C during imports
-from . import nn, optim
+from . import nn, optim, words
 from .advice import Advice
 from .errors import ChainruleError, FileError, InputError, ShapeError, TrainingError
 from .graph.composed import one_hot, softmax
@@ -43,6 +45,16 @@ from .training.model_file import load
 from .training.trainer import Interrupted, Trainer
 
 __version__ = "0.1.0"
+
+if not TYPE_CHECKING:  # else a type checker would take any name for one that is there
+
+    def __getattr__(name):
+        for module in (nn, optim):
+            if (word := words.NAMES.get(name, name)) in module.__all__:
+                place = f"{module.__name__.split('.')[-1]}.{word}"
+                raise words.NoSuchName(f"chainrule has no {name!r}: it is chainrule.{place} here")
+        raise words.no_such_name("chainrule", name, __all__)
+
 
 __all__ = [
     "OPS",

@@ -1,21 +1,39 @@
 """Warnings about input that is valid and most likely not meant; each names the way out."""
 
+import contextlib
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 
 
 class Advice(UserWarning):
     """Valid input with a result that hardly anybody wants: bytes that nothing rescales, say."""
 
 
-def advise(text: str) -> None:
+_here = threading.local()
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Give no advice in this thread: a search gives it once, not in each trial."""
+    before, _here.unheard = getattr(_here, "unheard", False), True
+    try:
+        yield
+    finally:
+        _here.unheard = before
+
+
+def advise(text: str, category: type[Warning] = Advice) -> None:
     """Warn at the user's line, the first one outside of this package. Python shows a warning
     once a line."""
+    if getattr(_here, "unheard", False):
+        return
     frame, depth = sys._getframe(), 1
     # By the module's name: a constructor that dataclasses made has no file.
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame, depth = frame.f_back, depth + 1
-    warnings.warn(text, Advice, stacklevel=depth)
+    warnings.warn(text, category, stacklevel=depth)
 
 
 def _is_ours(module: str) -> bool:

@@ -84,25 +84,37 @@ class Spec:
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """Make one from the values of its fields."""
-        return cls(**fields)
+        """Make one from the values of its fields; a constructor of the user's may take fewer."""
+        taken = inspect.signature(cls.__init__).parameters
+        names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        takes_all = any(x.kind is x.VAR_KEYWORD for x in taken.values())
+        others = set() if takes_all else fields.keys() & (names - taken.keys())
+        spec = cls(**{name: value for name, value in fields.items() if name not in others})
+        for name in others:
+            setattr(spec, name, fields[name])
+        return spec
 
     def __repr__(self) -> str:
         shown = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in _in_order(type(self)):
             value = getattr(self, field.name)
             if field.default is dataclasses.MISSING:
                 shown.append(repr(value))
             elif value is not field.default and value != field.default:
-                required = all(f.default is dataclasses.MISSING for f in _before(self, field))
-                shown.append(repr(value) if required else f"{field.name}={value!r}")
+                by_place = not field.kw_only and all(map(_is_required, _before(type(self), field)))
+                shown.append(repr(value) if by_place else f"{field.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _before(spec: Spec, field: dataclasses.Field[Any]) -> list[dataclasses.Field[Any]]:
+def _in_order(cls: type[Spec]) -> list[dataclasses.Field[Any]]:
+    """The fields as a call has them: those that need a name come last."""
+    return sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)  # type: ignore[arg-type]
+
+
+def _before(cls: type[Spec], field: dataclasses.Field[Any]) -> list[dataclasses.Field[Any]]:
     """The fields that come before one in a call without names."""
-    fields = [f for f in dataclasses.fields(spec) if not f.kw_only]  # type: ignore[arg-type]
-    return fields[: fields.index(field)] if field in fields else fields
+    fields = _in_order(cls)
+    return fields[: fields.index(field)]
 
 
 def _home(cls: type) -> str:
@@ -148,7 +160,7 @@ def _helpful(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def _misfit(cls: type[Spec], named: Mapping[str, Any], error: TypeError) -> str:
-    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = _in_order(cls)
     names = [field.name for field in fields]
     for name in named:
         if name in names:
@@ -170,7 +182,7 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 Kind = TypeVar("Kind", bound="Spec")
 
 
-def named(
+def as_spec(
     place: str, value: Any, kind: type[Kind], known: Mapping[str, type[Kind]] | None = None
 ) -> Kind:
     """The spec itself, or one of the class that a word stands for; else an `InputError`."""
@@ -219,7 +231,7 @@ def to_plain(value: Any, seen: list[Spec] | None = None, depth: int = 0) -> Any:
             )
 
 
-def from_plain(data: Any, absent: Absent | None = None) -> Any:
+def from_plain(data: Any, absent: StandIn | None = None) -> Any:
     """The inverse of `to_plain`; a `FileError` if the data does not describe a spec.
 
     `absent` makes a stand-in for a spec whose class no module has defined.
@@ -227,20 +239,20 @@ def from_plain(data: Any, absent: Absent | None = None) -> Any:
     return _Reader(absent).value(data, 0)
 
 
-def fields_of(data: Mapping[str, Any], absent: Absent | None = None) -> dict[str, Any]:
+def fields_of(data: Mapping[str, Any], absent: StandIn | None = None) -> dict[str, Any]:
     """The values of the fields that the plain data of a spec has."""
     reader = _Reader(absent)
     reader.seen.append(None)  # the spec itself, which references count as the first
     return reader.fields(data, 0)
 
 
-Absent = Callable[[str, dict[str, Any]], Any]
+StandIn = Callable[[str, dict[str, Any]], Any]
 
 
 class _Reader:
     """Makes specs of plain data, of which a later part may refer to an earlier one."""
 
-    def __init__(self, absent: Absent | None) -> None:
+    def __init__(self, absent: StandIn | None) -> None:
         self._absent = absent
         self.seen: list[Any] = []
 

@@ -48,7 +48,7 @@ class BatchNorm(Layer):
 
     def __call__(self, x: Tensor, context: Context = EVALUATION) -> Tensor:
         expect_columns(x, self.features)
-        x = x - self.running_mean - self.running_rest
+        x = x - context.value(self.running_mean) - context.value(self.running_rest)
         if not context.training:
             return self.normalized(x, self.running_variance)
         # Of what is left, not of x: the mean of a thousand numbers near 1e6 is off by 0.06 in
@@ -66,13 +66,14 @@ class BatchNorm(Layer):
     def _follow(self, context: Context, rows: object, d: Tensor, variance: Tensor) -> None:
         n = ops.rows() if rows is N else float(rows)  # type: ignore[arg-type]
         keep = self.keep ** (ops.minimum(n, WHOLE_BATCH) / WHOLE_BATCH)
-        total = keep * self.running_rows + n
+        total = keep * context.value(self.running_rows) + n
         a = n / total
         # Steps below half a unit in the last place of μ would be lost: they add up beside it.
-        step = self.running_rest + a * d
-        mean = self.running_mean + step
-        old = self.running_variance
+        before, step = context.value(self.running_mean), context.value(self.running_rest) + a * d
+        mean = before + step
+        # (1 − a)·d first: of the first batch it is 0, and d² may be infinite.
+        old, between = context.value(self.running_variance), (1.0 - a) * d * d
         context.update(self.running_rows, total)
-        context.update(self.running_rest, step - (mean - self.running_mean))
+        context.update(self.running_rest, step - (mean - before))
         context.update(self.running_mean, mean)
-        context.update(self.running_variance, (1.0 - a) * (old + a * d * d) + a * variance)
+        context.update(self.running_variance, (1.0 - a) * old + a * (variance + between))

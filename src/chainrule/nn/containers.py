@@ -9,7 +9,7 @@ from ..errors import InputError, ShapeError
 from ..graph import shape as shapes
 from ..graph.tensor import OPS, Op, Tensor
 from ..limits import Finite
-from ..spec import named
+from ..spec import as_spec
 from .context import EVALUATION, Context
 from .layer import Layer
 
@@ -120,5 +120,5 @@ def _layer(name: str, value: Any) -> Layer:
     if isinstance(value, Layer):
         return value
     if not callable(value) or isinstance(value, type):
-        return named(name, value, Layer)
+        return as_spec(name, value, Layer)
     return Function(value)

@@ -14,6 +14,10 @@ class Context:
         """Random numbers in [0, 1), other ones at each call and each step."""
         raise NotImplementedError("an evaluation draws no random numbers")
 
+    def value(self, leaf: Tensor) -> Tensor:
+        """The value of a state leaf so far: a layer that is used twice has changed it already."""
+        return leaf
+
     def update(self, leaf: Tensor, value: Tensor) -> None:
         """Have the step change a state leaf, e.g. a running mean."""
         raise NotImplementedError("an evaluation updates nothing")
@@ -32,6 +36,9 @@ class Training(Context):
     def uniform(self, shape: Shape) -> Tensor:
         self._streams += 1
         return ops.uniform(self.seed, self.step, stream=self._streams, shape=shape)
+
+    def value(self, leaf: Tensor) -> Tensor:
+        return self.updates.get(leaf, leaf)
 
     def update(self, leaf: Tensor, value: Tensor) -> None:
         self.updates[leaf] = value

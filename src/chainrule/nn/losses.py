@@ -22,9 +22,9 @@ class Loss(Spec):
     """Base of all losses: the loss of a set of rows is the weighted mean Σ wᵢ·lᵢ / Σ wᵢ.
 
     `normalize` says by what the gradient of a batch of n rows is divided. "data": weights are
-    divided once by their mean over all training rows, and the batch by n, so a heavy row pulls
-    more in a batch of its own too. "batch": by the weights of the batch, Σ wᵢ, as scikit-learn
-    and PyTorch do; in a batch of one row a weight then has no effect.
+    divided once by their mean over all training rows, and the batch by n, so a heavy row has a
+    larger gradient even alone in its batch. "batch": by the weights of the batch, Σ wᵢ, as
+    scikit-learn and PyTorch do; in a batch of one row a weight then has no effect.
     """
 
     is_base = True
@@ -68,7 +68,10 @@ def _class_weights(weights: Sequence[float], classes: int | None) -> tuple[float
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or not array.any():
-        raise InputError(f"class_weight is {weights!r}, expected a number of 0 or more a class")
+        raise InputError(
+            f"class_weight is {weights!r}, expected a number of 0 or more a class, in a list: "
+            "[1, 9]"
+        )
     if classes is not None and len(array) != classes:
         raise InputError(f"class_weight has {len(array)} weights, but there are {classes} classes")
     if array.max() > LARGE or array[array > 0].min() < 1 / LARGE:
@@ -173,8 +176,8 @@ class SigmoidCrossEntropy(Loss):
         return (1.0 - T) * zeros + T * ones
 
 
-LARGE = 1e30
-"""The largest class weight: float32 holds the sum of 10⁸ of them."""
+LARGE = 1e10
+"""The largest class weight: float32 holds the sum of 10⁸ of them, times losses of 10¹⁰."""
 
 TINY = 2.0**-126
 """The smallest normal number of float32. It keeps 0/0 from a batch whose weights are all 0, and 0

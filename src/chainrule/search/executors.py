@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
+from ..advice import unheard
 from ..engines.compiled.crew import at_most_processors, processors
 from ..training.trainer import Trainer
 from .halving import Score
@@ -113,7 +114,8 @@ class Threads:
 
     def carry_out(self, jobs: Sequence[Job], stop: Callable[[], bool]) -> list[Found]:
         """See `Executor`."""
-        return [self._train(job, stop) for job in jobs]
+        with unheard():
+            return [self._train(job, stop) for job in jobs]
 
     def _train(self, job: Job, stop: Callable[[], bool]) -> Found:
         began, before = time.thread_time(), self._unlocked_by(job.trial)

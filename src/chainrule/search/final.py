@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import threading
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..advice import unheard
 from ..errors import ChainruleError, TrainingError
 from ..nn.average import Average
 from ..training.trainer import Trainer
@@ -53,7 +55,9 @@ def finish(
     """
     ranking = plan.best()
     if not ranking:
-        raise TrainingError(f"no trial came to {plan.rungs[0]} epochs: nothing to choose from")
+        reasons = [trial.reason for trial in plan.trials if trial.reason]
+        by = f": the first ended by: {reasons[0]}" if reasons else ""
+        raise TrainingError(f"no trial came to {plan.rungs[0]} epochs{by}")
     in_time = [trial for trial in ranking if not trial.too_slow]
     if in_time and len(in_time[0].scores) > 1:  # else what they need is not known either
         ranking = in_time
@@ -87,9 +91,10 @@ def _members(
 
     def train(trial: Trial, stop: Callable[[], bool]) -> Trainer | None:
         try:
-            trainer = objective.trainer(trial.settings)
-            trainer.use_threads(max(1, threads // count))
-            objective.train_fully(trainer, trial.settings, stop)
+            with unheard():
+                trainer = objective.trainer(trial.settings)
+                trainer.use_threads(max(1, threads // count))
+                objective.train_fully(trainer, trial.settings, stop)
         except ChainruleError as error:  # a time limit that a signal raises passes through
             reasons.append(reason_of(error))
             return None
@@ -104,7 +109,7 @@ def _members(
             trials = [t for t in trials if budget.needs_fully(t.number) < budget.left]
         if not trials:
             break
-        trained = together(train, trials, threads)
+        trained = side_by_side(train, trials, threads)
         found += [(t, net) for t, net in zip(trials, trained, strict=True) if net is not None]
     if not found:
         raise TrainingError(f"the final model cannot be trained: {reasons[0]}")
@@ -115,7 +120,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def together(
+def side_by_side(
     function: Callable[[Item, Callable[[], bool]], Made], items: Sequence[Item], threads: int
 ) -> list[Made]:
     """The function of each item, in threads. Its second argument says whether to stop: Ctrl-C
@@ -148,11 +153,13 @@ def averaged(trainers: Sequence[Trainer]) -> Trainer:
     first = trainers[0]
     if len(trainers) == 1:
         return first
-    model = Average([trainer.model for trainer in trainers], first.loss)
+    # Copies, as trainers may share a layer, or a whole model, whose values differ in each.
+    model = Average([copy.deepcopy(trainer.model) for trainer in trainers], first.loss)
     whole = Trainer(**(first.fields() | {"model": model}))
-    path = {leaf: path for path, leaf in model.leaves().items()}
-    leaves = [(t, leaf) for t in trainers for leaf in t.model.leaves().values()]
-    whole.set_weights({path[leaf]: trainer.value(leaf) for trainer, leaf in leaves})
+    for i, trainer in enumerate(trainers):
+        whole.set_weights(
+            {f"members.{i}.{path}": value for path, value in trainer.weights().items()}
+        )
     whole.session.steps_done = first.session.steps_done
     assert first.features is not None
     whole.expect_features(first.features)
@@ -177,7 +184,7 @@ def _ranked_again(
         def measure(trial: Trial, stop: Callable[[], bool], split: int = split) -> Score:
             return known.get((trial.number, split)) or _measured(trial, objective, split, stop)
 
-        scores = together(measure, leaders, threads)
+        scores = side_by_side(measure, leaders, threads)
         for trial, score in zip(leaders, scores, strict=True):
             totals[trial.number] += score.cost
             values = {"score": objective.natural(score.cost), "loss": score.loss}
@@ -187,10 +194,11 @@ def _ranked_again(
 
 def _measured(trial: Trial, objective: Objective, split: int, stop: Callable[[], bool]) -> Score:
     try:
-        trainer = objective.trainer(trial.settings)
-        trainer.use_threads(1)
-        if objective.train(trainer, trial.settings, objective.epochs, split, stop):
-            return objective.score(trainer, split)
+        with unheard():
+            trainer = objective.trainer(trial.settings)
+            trainer.use_threads(1)
+            if objective.train(trainer, trial.settings, objective.epochs, split, stop):
+                return objective.score(trainer, split)
     except ChainruleError:  # as in a trial
         pass
     return Score(math.inf, math.inf)

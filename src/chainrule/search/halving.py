@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FIRST = 9
 """How many trials are compared with each other: of as many the usual factor of 3 leaves one after
@@ -23,10 +23,14 @@ two rungs."""
 
 @dataclass(frozen=True, order=True)
 class Score:
-    """What trials are compared by: smaller is better; equal ones by their loss."""
+    """What trials are compared by: smaller is better; equal costs by `tie`.
+
+    `loss` is told, and compares nothing: settings may change what it means.
+    """
 
     cost: float
-    loss: float
+    tie: float
+    loss: float = field(default=math.inf, compare=False)
 
 
 def rungs(epochs: int, factor: int | None) -> list[int]:

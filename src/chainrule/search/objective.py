@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from ..advice import unheard
 from ..data.split import Split, hold_out, rows_held_out
 from ..errors import InputError, TrainingError
+from ..nn.losses import Loss
 from ..spec import Spec
 from ..training import arrays
 from ..training.data import Part
@@ -39,8 +41,10 @@ class Objective:
     batch_size: int
     metric: str
     seed: int
-    loss: str = ""
-    """The loss that losses of trials are compared by: see `choose_metric`."""
+    loss: Loss | None = None
+    """That of the first trial."""
+    loss_varies: bool = False
+    """Whether some trial has another one: then losses of trials are not compared."""
     failure: BaseException | None = None
     """What `build` raised first."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,23 +74,29 @@ class Objective:
                 f"build returned a trainer that has been trained for {trainer.history.epochs} "
                 "epochs, expected a new one each time"
             )
-        if self.metric == "loss" and self.loss and described(trainer.loss) != self.loss:
-            raise WrongSearch(
-                f"Search: metric is 'loss', but a setting changes the loss itself: {self.loss} and "
-                f"{described(trainer.loss)}: losses of another kind cannot be compared; take a "
-                "metric such as 'rmse' or 'accuracy'"
-            )
+        self._expect_comparable(trainer.loss)
         return trainer
 
     def accepts(self, settings: Settings) -> bool:
         """Whether `build` makes a trainer of these settings."""
         try:
-            self.build(settings.copy())
+            with unheard():
+                self.build(settings.copy())
         except WrongSearch:
             raise
-        except Exception:  # whatever it is, a trial would fail by it
-            return False
+        except Exception as error:  # whatever it is, a trial would fail by it
+            return not self.fails_again(settings, error)
         return True
+
+    def fails_again(self, settings: Settings, error: Exception) -> bool:
+        """Whether `build` fails by itself: always True, for it raises an error that does not come
+        again, which somebody else, such as a signal's handler, has raised in it."""
+        try:
+            self.build(settings.copy())
+        except Exception as again:
+            if type(again) is type(error):
+                return True
+        raise error
 
     def train(
         self,
@@ -131,18 +141,32 @@ class Objective:
         value = scores[self.metric]
         if not math.isfinite(value) or not math.isfinite(scores["loss"]):
             raise TrainingError("the loss on the validation rows is not finite")
-        # A loss that a setting changes breaks no tie.
-        loss = scores["loss"] if described(trainer.loss) == self.loss else math.inf
-        return Score(-value if self.larger_is_better else value, loss)
+        return self.scored(-value if self.larger_is_better else value, scores["loss"])
 
-    def choose_metric(self, trainer: Trainer) -> None:
-        """The score of trials, from the first trainer: unless the user said it, the first of its
+    def scored(self, cost: float, loss: float) -> Score:
+        """A score; its loss breaks ties where all trials have the same one."""
+        return Score(cost, 0.0 if self.loss_varies else loss, loss)
+
+    def choose_metric(self, trainers: Sequence[Trainer]) -> None:
+        """The score of trials, from the first trainers: unless the user said it, the first of their
         metrics, which no setting changes; without any the loss."""
-        known = [*(metric.name for metric in trainer.session.recipe.metrics), "loss"]
+        metrics = trainers[0].session.recipe.metrics
+        known = [*(metric.name for metric in metrics), "loss"]
         self.metric = self.metric or known[0]
         if self.metric not in known:
             raise InputError(f"Search: metric is {self.metric!r}, there is {', '.join(known)}")
-        self.loss = described(trainer.loss)
+        self.loss = trainers[0].loss
+        for trainer in trainers:
+            self._expect_comparable(trainer.loss)
+            self.loss_varies |= as_text(trainer.loss) != as_text(self.loss)
+
+    def _expect_comparable(self, loss: Loss) -> None:
+        """Raise if trials are compared by the loss, and this is another one."""
+        if self.metric == "loss" and self.loss is not None and as_text(loss) != as_text(self.loss):
+            raise WrongSearch(
+                f"Search: metric is 'loss', but settings change the loss: it is {self.loss!r} in "
+                f"one trial, {loss!r} in another; compare by a metric such as 'accuracy' or 'rmse'"
+            )
 
     @property
     def larger_is_better(self) -> bool:
@@ -180,6 +204,8 @@ def prepared(X: Any, y: Any) -> Split:
     """Rows as arrays, in the precision in which they come: a trainer converts them to its own."""
     features, _ = arrays.matrix(X)
     targets = arrays.numbers(y, "y")
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]  # class numbers in a column are shared out by class too
     if targets.ndim == 0:
         raise InputError(f"y is {y!r}, expected a target for each row")
     if len(targets) != len(features):
@@ -191,7 +217,7 @@ def prepared(X: Any, y: Any) -> Split:
     return Split(features, targets)
 
 
-def described(spec: Spec) -> str:
+def as_text(spec: Spec) -> str:
     """A spec by its class and fields; a function, which has no fields, by its code."""
     return msgspec.json.encode(_plain(spec)).decode()
 

@@ -7,10 +7,17 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from . import halving
 from .space import Choice, Integer, LogUniform, Parameter, Settings, Uniform, settle
+from .space import draw as drawn
 from .trial import Round, Rules, Trial
+
+OWN_ATTEMPTS = 20
+"""Attempts of Optuna's to find new settings; then they are drawn at random. It asks again for what
+was best: of 1 to 30 it left six out in a thousand attempts."""
 
 LAG = 8
 """Trial n is drawn when all up to n − 8 have ended, so that 8 threads have something to do."""
@@ -46,8 +53,12 @@ class OptunaSampler:
 
     def draw(self, trials: Sequence[Trial], attempt: int = 0) -> tuple[int, Settings] | None:
         """Told of all trials but the last few, in their order."""
+        space, number = self.rounds[0].space, len(trials)
         if attempt:
             self._study.tell(self._asked.pop(), state=self._optuna.trial.TrialState.FAIL)
+        if attempt >= OWN_ATTEMPTS:
+            chance = np.random.Generator(np.random.Philox(key=[number, attempt]))
+            self._study.enqueue_trial(drawn(space, chance.random(len(space)).tolist()))
         while self._told < len(trials) - LAG:
             if trials[self._told].status == "running":
                 return None
@@ -55,7 +66,7 @@ class OptunaSampler:
             self._told += 1
         asked = self._study.ask()
         self._asked.append(asked)
-        return 0, settle(self.rounds[0].space, functools.partial(_suggested, asked))
+        return 0, settle(space, functools.partial(_suggested, asked))
 
     def _tell(self, trial: Trial) -> None:
         asked, states = self._asked[trial.number], self._optuna.trial.TrialState

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import collections
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,12 @@ class Plan:
         self.rungs = halving.rungs(rules.epochs, rules.factor)
         self.trials: list[Trial] = []
         self._sampler = make_sampler(rules, space, accepts)
-        self._drawn: set[int] = set()
-        """The hashes of all settings: whole dictionaries would be some 2 KB a trial."""
+        self._drawn: set[bytes] = set()
+        """The digests of all settings: whole dictionaries would be some 2 KB a trial."""
         self.exhausted = False
-        """Whether all settings of the space have been tried."""
+        """Whether no new settings are found any more."""
+        self.unwritten: list[Trial] = []
+        """Trials that were decided upon when that was found."""
         self._open = 0
         """Trials that have not ended."""
         self._settled = [0] * len(self.rungs)
@@ -72,10 +75,12 @@ class Plan:
         """The best of the trials that came furthest, those that are too slow last. It is for the
         eye and the clock, and decides nothing."""
 
-    def next(self, fits: Callable[[Task], bool] = lambda task: True) -> Task | None:
+    def next(
+        self, fits: Callable[[Task], bool] = lambda task: True, last: int | None = None
+    ) -> Task | None:
         """What can be done now; the trial with the smallest number goes first.
 
-        Where there is no time for one to go on, others may still begin.
+        Where there is no time for one to go on, others may still begin: up to number `last`.
         """
         for number in sorted(self._ready):
             task = Task(number, len(self.trials[number].scores))
@@ -83,9 +88,13 @@ class Plan:
                 self._ready.remove(number)
                 return task
         number = len(self.trials)
-        if self._all_started or self._open >= MOST_OPEN:
+        is_beyond = last is not None and number > last
+        if self._all_started or self._open >= MOST_OPEN or is_beyond:
             return None
         drawn = self._new_settings()
+        if drawn is None and self.exhausted:  # then fewer are compared with each other
+            self.unwritten += self._settle()
+            return self.next(fits)
         if drawn is None:
             return None
         self.trials.append(Trial(number, *drawn))
@@ -98,7 +107,8 @@ class Plan:
             drawn = self._sampler.draw(self.trials, attempt)
             if drawn is None:
                 return None
-            key = hash(tuple(drawn[1].items()))
+            text = repr(tuple(drawn[1].items()))
+            key = hashlib.blake2b(text.encode(), digest_size=8).digest()
             if key not in self._drawn:
                 self._drawn.add(key)
                 return drawn
@@ -123,7 +133,8 @@ class Plan:
     def failing(self) -> str:
         """The commonest reason, where the first trials have all failed."""
         first = self.first_ones
-        if len(first) < min(HOPELESS, self.rules.trials or HOPELESS):
+        most = len(self.trials) if self.exhausted else self.rules.trials or HOPELESS
+        if not first or len(first) < min(HOPELESS, most):
             return ""
         if any(trial.status != "failed" for trial in first):
             return ""
@@ -195,9 +206,11 @@ class Plan:
         """The next trial, or the first ones, if all of them have come to the rung or ended."""
         start = self._settled[rung]
         count = 1 if start else self._together
+        if self.exhausted:
+            count = min(count, len(self.trials))
         trials = self.trials[start : start + count]
         waits = any(trial.status == "running" and len(trial.scores) <= rung for trial in trials)
-        return [] if waits or len(trials) < count else trials
+        return [] if waits or len(trials) < max(count, 1) else trials
 
     def _decide(self, trial: Trial, rung: int) -> None:
         assert self.rules.factor is not None

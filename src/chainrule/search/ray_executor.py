@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..advice import unheard
 from ..errors import InputError
 from ..training.history import History
 from ..training.session import Snapshot
@@ -91,7 +92,9 @@ def carry_out(
         _last.clear()
         _last[key] = objective
     try:
-        return [_trained(_last[key], job, state) for job, state in zip(jobs, states, strict=True)]
+        with unheard():
+            pairs = zip(jobs, states, strict=True)
+            return [_trained(_last[key], job, state) for job, state in pairs]
     except WrongSearch as error:  # raised here, its text would be a traceback in colours
         return str(error)
 

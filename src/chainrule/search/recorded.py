@@ -58,4 +58,4 @@ def recorded(study: Study, objective: Objective) -> Recorded:
 def recorded_score(objective: Objective, score: Number, loss: Number) -> Score:
     """A score as trials are compared by it; SQLite has no infinity, which stands there as NULL."""
     cost = math.inf if score is None else objective.natural(score)
-    return Score(cost, math.inf if loss is None else loss)
+    return objective.scored(cost, math.inf if loss is None else loss)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..spec import to_plain
 from .budget import Budget
@@ -15,9 +16,12 @@ from .halving import Score
 from .objective import Objective
 from .plan import Plan, Task
 from .recorded import Recorded
-from .space import described
+from .space import described, number_of_settings
 from .study import Json, Study
 from .trial import Trial
+
+Change = tuple[str, Mapping[str, Any]]
+"""A row of the study, and its table."""
 
 LOOK = 0.1
 """Seconds between looks at the clock, and calls of `progress`."""
@@ -70,8 +74,8 @@ class Runner:
     def replay(self) -> None:
         """Do what the study tells, whatever the clock says: the best of all its trials counts."""
         last = max(self.known.settings, default=-1)
-        while not self._waiting or self._waiting[-1].trial <= last:
-            task = self.plan.next() if last >= 0 else None
+        while True:
+            task = self.plan.next(last=last) if last >= 0 else None
             self._write_rounds()
             if task is None:
                 return
@@ -235,8 +239,12 @@ class Runner:
                 decided += self.plan.give_up(task)
         else:
             changes, decided = [], self.plan.fail(task, found)
+        self._write_trials(decided, changes)
+
+    def _write_trials(self, decided: Sequence[Trial], changes: Sequence[Change] = ()) -> None:
         unique = dict.fromkeys(decided)
-        self.study.write([*changes, *(("trials", row_of(trial)) for trial in unique)])
+        if unique or changes:
+            self.study.write([*changes, *(("trials", row_of(trial)) for trial in unique)])
         for trial in unique:
             if trial.status != "running":
                 self.executor.forget(trial.number)
@@ -254,7 +262,14 @@ class Runner:
         if self.plan.exhausted and not self._is_exhausted:
             self._is_exhausted = True
             count = len(self.plan.trials)
-            self._decisions.append(f"all {count} settings of the space have been tried")
+            all_of_them = number_of_settings(self.plan.rounds[0].space) == count
+            self._decisions.append(
+                f"all {count} settings of the space have been tried"
+                if all_of_them
+                else f"after {count} trials no new settings were found"
+            )
+        self._write_trials(self.plan.unwritten)
+        self.plan.unwritten = []
 
     def progress(self) -> Progress:
         """How far it is."""

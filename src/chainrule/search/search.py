@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import hashlib
 import math
 import os
@@ -13,18 +15,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ..advice import unheard
 from ..engines.compiled.crew import at_most_processors, processors
 from ..errors import ChainruleError, FileError, InputError, TrainingError
 from ..files import check_readable
 from ..limits import Count, Positive, Seed, Share
 from ..spec import Spec, to_plain
+from ..training import hints
 from ..training.interrupt import Interrupt
 from ..training.trainer import Trainer
 from .budget import Budget
 from .executors import Kind, make_executor, reason_of
 from .final import finish as make_final
 from .halving import FIRST
-from .objective import Objective, described, fingerprint, prepared
+from .objective import Objective, as_text, fingerprint, prepared
 from .plan import Plan
 from .recorded import recorded
 from .result import Result
@@ -32,6 +36,9 @@ from .runner import Progress, Runner
 from .space import Settings, WrongSearch, checked
 from .study import Study, to_json
 from .trial import Draw, Rules
+
+LOOKED_AT = 5
+"""Trainers that tell, before any trial, whether a setting changes the loss."""
 
 
 class Search(Spec):
@@ -105,6 +112,10 @@ class Search(Spec):
         if not self.validation_fraction:
             raise InputError("Search: validation_fraction is 0, but trials are compared by it")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copy and pickle: without the study of an interrupted search."""
+        return vars(self) | {"_kept": None}
+
     def run(
         self,
         X: Any,
@@ -134,7 +145,10 @@ class Search(Spec):
         if resume and self.study is not None:
             check_readable(self.study)
         elif resume and self._kept is None:
-            raise InputError("Search: resume is True, but no study is named to go on with")
+            raise InputError(
+                "Search: resume is True, but there is nothing to resume: name a study, or resume "
+                "the Search object that was interrupted"
+            )
         elif finish and not resume:
             raise InputError(
                 "Search: finish is True, expected resume=True beside it: there is no "
@@ -144,12 +158,12 @@ class Search(Spec):
             self.build, prepared(X, y), self.validation_fraction, self.epochs, self.batch_size,
             self.metric or "", self.seed,
         )  # fmt: skip
-        first = self._first(objective, X, y)
+        first = self._first(objective, X, y, 1 if resume else LOOKED_AT)
         objective.choose_metric(first)
         study = self._kept if resume and self._kept is not None else Study(self.study)
         self._kept = None
         try:
-            together = self._agree(study, objective, resume, described(first))
+            together = self._agree(study, objective, resume, as_text(first[0]))
             plan = Plan(self._rules(together), dict(self.space), objective.accepts)
             runner = self._trials(plan, objective, study, budget, progress, stop, finish)
 
@@ -206,29 +220,39 @@ class Search(Spec):
             self.draw, together,
         )  # fmt: skip
 
-    def _first(self, objective: Objective, X: Any, y: Any) -> Trainer:
-        """A trainer of the first settings for which there is one, and which the data fit.
+    def _first(self, objective: Objective, X: Any, y: Any, count: int) -> list[Trainer]:
+        """Trainers of the first settings for which there are some, of which the data fit one.
 
         Data that fit none of the first ones are refused before any trial.
         """
         plan = Plan(self._rules(), dict(self.space))
+        found: list[Trainer] = []
         refused: ChainruleError | None = None
-        while (task := plan.next()) is not None:
+        while len(found) < count and (task := plan.next()) is not None:
             try:
-                trainer = objective.trainer(plan.trials[task.trial].settings)
+                with unheard() if found else contextlib.nullcontext():
+                    trainer = objective.trainer(plan.trials[task.trial].settings)
             except WrongSearch:
                 raise
             except Exception as error:  # as in a trial
+                if not isinstance(error, ChainruleError):
+                    objective.fails_again(plan.trials[task.trial].settings, error)
                 plan.fail(task, reason_of(error))
                 continue
+            if found:
+                found.append(trainer)
+                continue
             try:
-                trainer.part(X, y)  # in whose shapes and names errors speak
+                rows = trainer.part(X, y)  # in whose shapes and names errors speak
                 objective.parts(trainer, 0)
             except ChainruleError as error:
                 refused = refused or error
                 plan.fail(task, reason_of(error))
             else:
-                return trainer
+                hints.about_data(trainer, rows, self.batch_size)
+                found.append(trainer)
+        if found:
+            return found
         if refused is not None:
             raise refused
         raise _hopeless(plan) from objective.failure
@@ -260,6 +284,7 @@ class Search(Spec):
                 **mine,
                 trials=self.trials,
                 together=together,
+                loss_varies=objective.loss_varies,
                 versions=_versions(),
                 validation_rows=objective.validation_rows,
             )
@@ -273,7 +298,8 @@ class Search(Spec):
             here = msgspec.json.decode(to_json(value))
             # Settings are drawn in the order of the space, so that counts too.
             if here != there or (name == "space" and list(here) != list(there)):
-                raise FileError(f"{self.study}: {_difference(name, there, here)}")
+                place = self.study or "the interrupted search"
+                raise FileError(f"{place}: {_difference(name, there, here)}")
         ((known,),) = study.rows("SELECT count(*) FROM trials", tuple[int])
         if self.trials is not None and self.trials < known:
             raise FileError(
@@ -281,13 +307,16 @@ class Search(Spec):
                 f"expected {known} or more"
             )
         together = facts.get("together", 1)
+        objective.loss_varies = facts.get("loss_varies", False)
         study.note(trials=self.trials, together=together)
         return together
 
 
 def _hopeless(plan: Plan) -> TrainingError:
+    reasons = collections.Counter(trial.reason for trial in plan.first_ones)
+    ((reason, _),) = reasons.most_common(1)
     count = len(plan.first_ones)
-    return TrainingError(f"all of the first {count} trials failed, most of them by: {plan.failing}")
+    return TrainingError(f"all of the first {count} trials failed, most of them by: {reason}")
 
 
 def _difference(name: str, there: Any, here: Any) -> str:

@@ -329,6 +329,38 @@ def settle(space: Space, value: Callable[[str, Parameter], Value]) -> Settings:
     return settings
 
 
+def number_of_settings(space: Space, settings: Mapping[str, Value] | None = None) -> float:
+    """How many different settings a space has; infinite where a number may be any of a range.
+
+    >>> number_of_settings({"layers": Integer(1, 2), "second": When("layers", [2], Integer(4, 6))})
+    4
+    """
+    given = dict(settings or {})
+    left = {name: parameter for name, parameter in space.items() if name not in given}
+    if not left:
+        return 1
+    name, parameter = next(iter(left.items()))
+    rest = {key: x for key, x in left.items() if key != name}
+    values = _values(inner(parameter))
+    if isinstance(parameter, When) and not parameter.holds(given):
+        return number_of_settings(rest, given)
+    if values is None:
+        return math.inf
+    if any(isinstance(x, When) and x.name == name for x in rest.values()):
+        return sum(number_of_settings(rest, given | {name: value}) for value in values)
+    return len(values) * number_of_settings(rest, given)
+
+
+def _values(parameter: Parameter) -> Sequence[Value] | None:
+    """All values of a parameter; None where they cannot be counted."""
+    match parameter:
+        case Choice(options=options):
+            return options
+        case Integer(low=low, high=high, fixed=True):
+            return range(low, high + 1)
+    return None
+
+
 def described(parameter: Parameter) -> str:
     """A range or a choice in a few words.
 

@@ -88,6 +88,7 @@ class Facts(TypedDict, total=False):
     narrow: bool
     round_size: int
     draw: str
+    loss_varies: bool
     together: Annotated[int, msgspec.Meta(ge=1)]
 
 

@@ -53,7 +53,7 @@ class Trial:
     def rank(self) -> tuple[int, float, float, int]:
         """Smaller is better: who came further, then the score there, then who came first."""
         last = self.scores[-1] if self.scores else Score(np.inf, np.inf)
-        return -len(self.scores), last.cost, last.loss, self.number
+        return -len(self.scores), last.cost, last.tie, self.number
 
 
 @dataclass(frozen=True, eq=False)

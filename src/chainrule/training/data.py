@@ -13,7 +13,7 @@ from ..nn.losses import Target
 from . import arrays
 
 
-class Kind(NamedTuple):
+class RowKind(NamedTuple):
     """What rows are checked for: the targets, the network's outputs, the precision."""
 
     target: Target
@@ -28,7 +28,7 @@ class Part:
     X: Array
     y: Array
     weight: Array | None = None
-    kind: Kind | None = None
+    kind: RowKind | None = None
     name: arrays.Name = field(default_factory=lambda: arrays.Name("X"))
     """How errors call X, its columns and its rows."""
 
@@ -44,13 +44,14 @@ def part(
     weight: Any,
     name: arrays.Name,
     *,
-    kind: Kind,
+    kind: RowKind,
     prefix: str = "",
 ) -> Part:
     """Features, targets and weights, checked. Rows of weight 0 are dropped, whatever is in them."""
     if len(X) == 0:
         raise InputError(f"{prefix}X has no rows")
-    y, y_name = arrays.numbers(y, f"{prefix}y"), arrays.Name(f"{prefix}y")
+    columns = arrays.column_names(y)
+    y, y_name = arrays.numbers(y, f"{prefix}y"), arrays.Name(f"{prefix}y", columns)
     if y.ndim == 0 or len(y) != len(X):
         found = "one value" if y.ndim == 0 else f"{len(y)} rows"
         raise ShapeError(f"{prefix}y has {found}, but {prefix}X has {len(X)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..limits import Count, NotNegative
 from ..spec import Spec
+from ..words import near
 from .metrics import larger_is_better
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class EarlyStopping(Spec):
         """The monitored value of an epoch."""
         if self.monitor not in row:
             known = ", ".join(row)
-            hint = ": give validation_data" if self.monitor.startswith(VALIDATION) else ""
+            lacks_rows = self.monitor.startswith(VALIDATION) and f"{VALIDATION}loss" not in row
+            hint = ": give validation_data" if lacks_rows else near(self.monitor, row)
             raise InputError(f"EarlyStopping: monitor is {self.monitor!r}, there is {known}{hint}")
         return row[self.monitor]
 

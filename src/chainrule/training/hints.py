@@ -8,14 +8,15 @@ import numpy as np
 
 from ..advice import advise
 from ..errors import InputError
+from ..graph.tensor import Array
 from ..nn.activations import Sigmoid, Softmax
 from ..nn.affine import Affine
 from ..nn.batch_norm import BatchNorm
 from ..nn.containers import Function, Rescale
 from ..nn.layer import Layer
 from ..nn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from ..spec import to_plain
 from .data import Part
+from .model_file import expect_loadable
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -58,14 +59,7 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
             "nn.Rescale(1 / 255) first in the model"
         )
     if trainer.loss.target == "real" and not isinstance(_end(model, -1), Rescale | Function):
-        y = data.y[:ROWS].astype(np.float64)
-        size = float(np.sqrt(np.mean(np.square(y))))
-        if size > LARGE_TARGET or 0.0 < size < SMALL_TARGET:
-            mean, std = y.mean(), y.std()
-            advise(
-                f"y is {mean:.3g} ± {std:.3g}, and networks learn targets near 0 ± 1: train on "
-                f"(y - {mean:.3g}) / {std or 1:.3g}"
-            )
+        about_targets(data.y[:ROWS].astype(np.float64))
     rows = min(batch_size, len(data.X))
     if rows == 1 and any(isinstance(layer, BatchNorm) for layer in model.flat()):
         advise(
@@ -76,10 +70,24 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
         about_saving(trainer)
 
 
+def about_targets(y: Array) -> None:
+    """Targets [rows, columns] far from 0 ± 1."""
+    size = np.sqrt(np.mean(np.square(y), axis=0))
+    odd = np.flatnonzero((size > LARGE_TARGET) | ((size > 0.0) & (size < SMALL_TARGET)))
+    if len(odd):
+        column = y[:, odd[0]]
+        name = "y" if y.shape[1] == 1 else f"y, column {odd[0]},"
+        mean, std = column.mean(), column.std()
+        advise(
+            f"{name} is {mean:.3g} ± {std:.3g}, and networks learn targets near 0 ± 1: train on "
+            f"(y - {mean:.3g}) / {std or 1:.3g}"
+        )
+
+
 def about_saving(trainer: Trainer) -> None:
     """What cannot be saved is told before it is trained."""
     try:
-        to_plain(trainer)
+        expect_loadable(trainer)
     except InputError as error:
         advise(f"this trainer can be trained, not saved: {error}")
 

@@ -22,6 +22,8 @@ from .session import Chunk, Clock, Diverged, Pace, ScheduleError, Session
 
 Row = dict[str, float]
 
+KEPT = "the model keeps what it learned"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -95,6 +97,7 @@ class Loop:
         However it ends, the best state is restored where somebody asked for it.
         """
         self.history.stopped, self.history.interrupted = "", False
+        self._check_monitor()
         try:
             with self.asked.interrupt:
                 self._consider_start()
@@ -105,9 +108,20 @@ class Loop:
         finally:
             if self.best is not None and self.best.snapshot is not None:
                 self.session.restore(self.best.snapshot)
+        if self.best is not None and self.best.snapshot is not None and self.asked():
+            self.history.stopped = self.history.stopped.replace(
+                KEPT, f"the weights of epoch {self.best.epoch}, the best one, are restored"
+            )
         nothing = self.best is not None and self.best.snapshot is None and self.history.epochs
         if nothing and not self.asked():
             advise(str(self.best))
+
+    def _check_monitor(self) -> None:
+        names = ["loss", *(metric.name for metric in self.session.recipe.metrics)]
+        if self.validation is not None:
+            names += [f"{VALIDATION}{name}" for name in names]
+        if self.best is not None:
+            self.best.stopping.value(dict.fromkeys(names, 0.0))
 
     def _consider_start(self) -> None:
         """A model that was trained before may be better than all that comes."""
@@ -169,7 +183,7 @@ class Loop:
             if chunk.step < chunk.steps and (word := self.asked()):
                 self.history.stopped = (
                     f"{word} in epoch {clock.epoch + 1} after {chunk.step} of "
-                    f"{chunk.steps} steps; the model keeps what it learned"
+                    f"{chunk.steps} steps; {KEPT}"
                 )
                 return
         (row,) = self.session.means(parts)
@@ -181,8 +195,8 @@ class Loop:
         self.history.stopped = self._end(row)
 
     def _several(self, clock: Clock, count: int) -> bool:
-        """Some epochs at one go, and their rows; False, and nothing is done, where one fails:
-        they are to be taken one at a time, to end up after the last good one."""
+        """Train `count` epochs in one run. Where one fails, False: the caller repeats them one by
+        one, up to the last good one."""
         began = time.perf_counter()
         orders = self._orders(clock, count)
         try:
@@ -211,7 +225,7 @@ class Loop:
             best.consider(row, epochs, self.session)
         ended = [_is_true(callback(row)) for callback in self.callbacks]
         if word := self.asked():
-            return f"{word} after epoch {epochs}; the model keeps what it learned"
+            return f"{word} after epoch {epochs}; {KEPT}"
         if best is not None and best.is_over(epochs):
             return str(best)
         return "a callback ended it" if any(ended) else ""

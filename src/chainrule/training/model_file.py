@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import FileError, InputError
 from ..files import check_readable, write_whole
 from ..graph.tensor import Array
-from ..spec import constructing, fields_of, kind_named, to_plain
+from ..spec import constructing, fields_of, from_plain, kind_named, to_plain
 from . import programs
 from .history import History
 from .session import Snapshot
@@ -56,8 +56,12 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
 
     from .. import __version__
 
-    if trainer.features is None:
-        raise InputError("save: there is nothing learned yet; fit first")
+    if trainer.features is None or trainer.session.is_initial:
+        raise InputError(
+            "save: there is nothing learned yet: fit first, or take the initial values, by "
+            "trainer.initialize(X)"
+        )
+    expect_loadable(trainer)
     header = Header(
         format=FORMAT,
         version=__version__,
@@ -78,6 +82,18 @@ def save(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"save: notes are no plain data: {error}") from None
     write_whole(path, encoded(json, trainer.session.values(), to_bytes))
+
+
+def expect_loadable(trainer: Trainer) -> None:
+    """Raise an `InputError` unless a file can hold the trainer, and give it back."""
+    to_plain(trainer)
+    if trainer.session.is_plain:
+        return
+    for name in ("model", "loss", "optimizer", "weight_decay"):
+        try:
+            from_plain(to_plain(getattr(trainer, name)))
+        except FileError as error:
+            raise InputError(f"{name} could not be loaded from a file: {error}") from None
 
 
 def encoded(json: bytes, tensors: dict[str, Array], to_bytes: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,6 +82,8 @@ class Snapshot:
 
     values: Mapping[str, Array]
     steps_done: int
+    is_initial: bool = False
+    """See `Session.is_initial`."""
 
 
 class ScheduleError(InputError):
@@ -101,14 +104,14 @@ class Session:
         self.engine, self.seed, self.steps_done = engine, seed, 0
         found = shared(recipe)
         self.recipe, self._leaf_of, self._given = found.recipe, found.leaves, found.given
-        self._parts_of_ours = found.parts
+        self._specs_of_ours = found.parts
         self._paces: dict[tuple[str, int], Pace] = {}
         self._last_programs: dict[str, Program] = {}
         self._predictions: dict[Any, tuple[programs.Inputs, Program]] = {}
         self._last: Snapshot | None = None
         self._loss_scales: weakref.WeakKeyDictionary[Part, float] = weakref.WeakKeyDictionary()
         self.is_initial = True
-        """Whether the state is the initial one, which nobody has said to be meant."""
+        """Whether the state is drawn from the seed, neither trained nor accepted."""
         self._last_loss: float | None = None
         """The last finite loss of a step."""
         if start is not None:
@@ -132,7 +135,7 @@ class Session:
         number that follows a plain function."""
         functions = (x for x in self._given.values() if callable(x) and not isinstance(x, Spec))
         return (
-            self._parts_of_ours is not None and self._parts_of_ours < DEEPEST and not any(functions)
+            self._specs_of_ours is not None and self._specs_of_ours < DEEPEST and not any(functions)
         )
 
     def value(self, leaf: Tensor) -> Array:
@@ -156,22 +159,27 @@ class Session:
     def snapshot(self) -> Snapshot:
         """A copy of the state, to come back to; the last one where no step was made since."""
         if self._last is None or self._last.steps_done != self.steps_done:
-            self._last = Snapshot(self.values(), self.steps_done)
+            self._last = self.copy()
         return self._last
+
+    def copy(self) -> Snapshot:
+        """A copy of the state."""
+        return Snapshot(self.values(), self.steps_done, self.is_initial)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over the state of a snapshot, of this session or of another."""
         for name, value in snapshot.values.items():
             self.engine.write(self.state()[name], value)
-        self.steps_done, self._last, self.is_initial = snapshot.steps_done, None, False
+        self.steps_done, self.is_initial = snapshot.steps_done, snapshot.is_initial
+        self._last = None
 
     def slowest_step(self, batch_size: int) -> float:
         """About how many seconds a step may take, on any computer and in any engine."""
         return SLOWEST_STEP + self.recipe.work_a_row * batch_size / SLOWEST
 
     def train(self, data: Part, orders: Array, batch_size: int, clock: Clock) -> Iterator[Chunk]:
-        """An epoch, some steps at a time, or several at one go; `orders` has for each a row, its
-        order of the rows of data.
+        """Train one epoch in chunks of steps, or several in one run. `orders` [epochs, rows] is the
+        order of the rows in each epoch.
 
         Where the loss or the state is not finite, the state is as before the first of them:
         `Diverged`. So it is after any other error.
@@ -190,7 +198,7 @@ class Session:
         pace, (epochs, in_order) = self._pace("training", batch_size), orders.shape
         order, in_epoch = orders.reshape(-1), -(-in_order // batch_size)
         steps, step = epochs * in_epoch, 0
-        scale = self._loss_scale(data) if "metric weight" in program.outputs else 1.0
+        scale = self._loss_scale(data) if given.loss_scale in program.scalars else 1.0
         while step < steps:
             start = step * batch_size
             count = steps if epochs > 1 else _at_once(pace, len(order) - start, batch_size)
@@ -264,7 +272,11 @@ class Session:
             feed = {leaf: programs.columns(given, data)[leaf] for leaf in program.inputs}
             parts = self._parts("evaluation", program, feed)
             total = sum(float(part["weight"].sum(dtype=np.float64)) for part in parts)
-            self._loss_scales[data] = len(data.X) / total if total > 0.0 else 1.0
+            if total == 0.0:
+                raise InputError(
+                    "class_weight is 0 for the classes of all rows: nothing is trained"
+                )
+            self._loss_scales[data] = len(data.X) / total
         return self._loss_scales[data]
 
     def means(self, parts: Sequence[Outputs], epochs: int = 1) -> list[dict[str, float]]:
@@ -282,8 +294,9 @@ class Session:
     def _means(self, sums: dict[str, float]) -> dict[str, float]:
         weight = sums.pop("weight")
         of_metrics = sums.pop("metric weight", weight)
-        loss = sums.pop("loss") / max(weight, TINY)
-        means = {name: total / max(of_metrics, TINY) for name, total in sums.items()}
+        # Where no row has a weight there is no mean, and no score to stop by.
+        loss = sums.pop("loss") / weight if weight else math.nan
+        means = {name: total / of_metrics for name, total in sums.items()}
         return {"loss": loss} | {m.name: m.finish(means[m.name]) for m in self.recipe.metrics}
 
     def outputs(self, X: Array, function: Callable[[Tensor], Tensor]) -> Array:
@@ -375,8 +388,10 @@ def scheduled(
     """The values of a schedule at those times, checked like the number it stands for."""
     try:
         values = np.array([schedule(time, epochs) for time in times], np.float64)
-    except (TypeError, ValueError) as error:
-        raise ScheduleError(f"{name}: {schedule!r} at epoch {times[0]:g}: {error}") from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ScheduleError(
+            f"{name}: {schedule!r} at epoch {times[0]:g}: {type(error).__name__}: {error}"
+        ) from error
     if not (values >= 0).all() or not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values) & (values >= 0)))
         raise ScheduleError(

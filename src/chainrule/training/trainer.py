@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from ..engines.choose import make_engine
@@ -20,15 +20,19 @@ from ..nn.losses import LOSSES, Loss, Target
 from ..optim.decay import Coupled, Decay
 from ..optim.named import OPTIMIZERS
 from ..optim.optimizers import Optimizer
-from ..spec import Spec, named
+from ..spec import Spec, as_spec
 from . import arrays, hints, programs
-from .data import Kind, Part, part
+from .data import Part, RowKind, part
 from .early_stopping import BestSoFar, EarlyStopping
 from .history import History
 from .loop import Asked, Loop, Progress, both
 from .metrics import METRICS, Metric
 from .recipe import Recipe
 from .session import Session, Snapshot
+from .turn import Turn
+
+MADE = ("session", "history", "features", "outputs", "notes", "_turn")
+"""What a trainer makes beside its fields, and a copy makes anew."""
 
 
 class Interrupted(UserWarning):
@@ -74,9 +78,9 @@ class Trainer(Spec):
     """The state to begin with; None: values drawn from `seed`."""
 
     def setup(self) -> None:
-        self.model = named("Trainer: model", self.model, Layer)
-        self.loss = named("Trainer: loss", self.loss, Loss, LOSSES)
-        self.optimizer = named("Trainer: optimizer", self.optimizer, Optimizer, OPTIMIZERS)
+        self.model = as_spec("Trainer: model", self.model, Layer)
+        self.loss = as_spec("Trainer: loss", self.loss, Loss, LOSSES)
+        self.optimizer = as_spec("Trainer: optimizer", self.optimizer, Optimizer, OPTIMIZERS)
         metrics = self.loss.metrics if self.metrics is None else self.metrics
         recipe = Recipe(
             self.model,
@@ -94,7 +98,7 @@ class Trainer(Spec):
                 "Trainer: the model has layers within layers, deeper than Python can follow: put "
                 "them one after the other in an nn.Sequential"
             ) from None
-        self._fitting = threading.Lock()
+        self._turn = Turn()
         hints.about_model(self.model, self.loss)
         self.history = History()
         self.features: int | None = None  # known from the first data on, like the next
@@ -112,9 +116,12 @@ class Trainer(Spec):
         notes: dict[str, Any],
     ) -> Self:
         """A trainer of these fields that goes on from a snapshot; no initial value is drawn."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := fields.keys() - known:
+            raise InputError(f"{cls.__name__} has no {min(unknown)!r}")
         trainer = cls.__new__(cls)
-        trainer.__dict__["_start"] = start
-        trainer.__init__(**fields)  # type: ignore[misc]
+        trainer.__dict__ |= {**fields, "_start": start}
+        trainer.__post_init__()  # a constructor of the user's may take no fields
         del trainer.__dict__["_start"]
         if features is not None:
             trainer.expect_features(features)
@@ -123,10 +130,15 @@ class Trainer(Spec):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For copy and pickle: the state, without data and machine code."""
-        state = Snapshot(self.session.values(), self.session.steps_done)
+        if self._turn.is_anothers:
+            raise InputError(
+                "copy: another thread trains this trainer: copy it there, in a callback, or when "
+                "fit has ended"
+            )
         history = History(self.history, self.history.stopped)
-        given = self.fields(), state, self.features, history, dict(self.notes)
-        return type(self).restored, given
+        given = self.fields(), self.session.copy(), self.features, history, dict(self.notes)
+        own = {name: x for name, x in vars(self).items() if name not in (*self.fields(), *MADE)}
+        return type(self).restored, given, own
 
     def _decay(self) -> Decay:
         own = self.optimizer.own_decay()
@@ -146,7 +158,7 @@ class Trainer(Spec):
         *,
         epochs: int = 10,
         batch_size: int = 100,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Sequence[Any] | Part | None = None,
         sample_weight: Any = None,
         shuffle: bool = True,
         early_stopping: EarlyStopping | None = None,
@@ -182,7 +194,7 @@ class Trainer(Spec):
             if not callable(call):
                 raise InputError(f"fit: {call!r} is no function to call back")
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._alone())
+            stack.enter_context(self._turn)
             data, validation = self.part(X, y, sample_weight), self._validation(validation_data)
             hints.about_data(self, data, batch_size)
             told = [functools.partial(callback, self) for callback in callbacks]
@@ -210,19 +222,6 @@ class Trainer(Spec):
             text = self.history.stopped or "interrupted after the last epoch"
             warnings.warn(text, Interrupted, stacklevel=2)
         return self.history
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One thread trains; its state is no one's else meanwhile."""
-        if not self._fitting.acquire(blocking=False):
-            raise InputError(
-                "fit: this trainer is being trained already: end that first, or train a copy, "
-                "copy.deepcopy(trainer)"
-            )
-        try:
-            yield
-        finally:
-            self._fitting.release()
 
     def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """The loss and the metrics on data, with the present weights."""
@@ -332,13 +331,13 @@ class Trainer(Spec):
         )
 
     @property
-    def _kind(self) -> Kind:
+    def _kind(self) -> RowKind:
         assert self.outputs is not None
-        return Kind(self.loss.target, self.outputs, self.dtype)
+        return RowKind(self.loss.target, self.outputs, self.dtype)
 
-    def _validation(self, data: Sequence[Any] | None) -> Part | None:
-        if data is None:
-            return None
+    def _validation(self, data: Sequence[Any] | Part | None) -> Part | None:
+        if data is None or isinstance(data, Part):
+            return None if data is None else self.part(data, None)
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise InputError("fit: validation_data is not (X, y) or (X, y, sample_weight)")
         X, y, weight = (*data, None)[:3]

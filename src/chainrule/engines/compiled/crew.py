@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+from ...advice import advise
 
 WORK_A_THREAD = 1.5e6
 """Operations of a step that make it worth to wake a thread for: about 30 µs of them."""
@@ -84,10 +85,9 @@ def at_most_processors(threads: int) -> int:
     most = processors()
     if threads > most and not _warned.is_set():
         _warned.set()
-        warnings.warn(
+        advise(
             f"threads={threads} is more than the processors of this process, {most}: {most} "
             "threads are used",
             RuntimeWarning,
-            stacklevel=3,
         )
     return min(threads, most)

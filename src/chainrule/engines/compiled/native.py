@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import hashlib
 import weakref
@@ -36,6 +37,7 @@ class Code:
     def __init__(self, texts: Sequence[str]) -> None:
         """Compile modules together: to set up the passes costs 16 ms, whatever they work on."""
         with _lock:
+            _close_left()
             key = _key(texts)
             code = cache.load(key)
             if code is None:
@@ -56,8 +58,18 @@ class Code:
 
 
 def _free(engine: llvm.ExecutionEngine) -> None:
-    with _lock:
-        engine.close()
+    """Leave an engine to the next compilation: a finalizer runs anywhere, also in a thread that
+    holds an older lock, and may take none."""
+    _left.append(engine)
+
+
+def _close_left() -> None:
+    while _left:
+        _left.pop().close()
+
+
+_left: collections.deque[llvm.ExecutionEngine] = collections.deque()
+"""Engines of code that nobody has any more."""
 
 
 def _compiled(texts: Sequence[str]) -> bytes:
