@@ -252,6 +252,77 @@ def test_a_search_finds_a_network_and_tests_it_once(run, tmp_path):
     assert "look number 2 at test rows: choose nothing by it" in err
 
 
+def test_a_study_goes_on_with_its_own_options(run, tmp_path):
+    begun = "--trials 4 --epochs 2 --no-abandon --no-narrow --validation 0.3 --seed 7"
+    assert run("search", "digits", *begun.split(), "--study", "mine.db", "--quiet")[0] == 0
+    assert (tmp_path / "mine-best.safetensors").exists()
+    code, out, _ = run("search", "digits", "--trials", 5, "--resume", "--study", "mine.db")
+    assert (code, "the best of 5 trials" in out) == (0, True)
+    assert "model: mine-best.safetensors" in out
+    code, _, err = run(
+        "search", "digits", "--trials", 6, "--resume", "--study", "mine.db", "--epochs", 3
+    )
+    assert (code, "mine.db: this study has epochs 2, not 3" in err) == (2, True)
+
+
+def test_inspect_of_a_study_says_what_shows_it(run):
+    run("search", "digits", "--trials", 1, "--epochs", 1, "--no-abandon", "--quiet")
+    code, out, err = run("inspect", "digits.db")
+    assert (code, out) == (2, "")
+    assert err == "chainrule: digits.db: a study, not a model: `chainrule report` shows it\n"
+
+
+def test_a_model_that_is_replaced_is_told_of(run):
+    train = ["train", "digits", "--epochs", "2", "--hidden", "8"]
+    _, out, err = run(*train)
+    assert "replaced" not in err
+    test = re.search(r"test: (loss [\d.]+, accuracy [\d.]+)", out)[1]
+    _, _, err = run(*train)
+    assert f"digits.safetensors will be replaced: it has 2 epochs; test: {test}\n" in err
+    _, _, err = run("train", "digits", "--resume", "digits.safetensors", "--epochs", 1)
+    assert "replaced" not in err
+
+
+def test_rows_that_were_learned_from_validate_nothing(run, tmp_path):
+    train = ["train", "digits", "--hidden", "8", "--epochs", "1", "--json"]
+
+    def rows(*options):
+        code, out, err = run(*train[:2], *train[4:], "--resume", "digits.safetensors", *options)
+        return json.loads(out)["rows"] if code == 0 else err
+
+    run(*train, "--validation", 0.3)
+    held = rows()
+    assert held["validation"] == 431 == rows("--validation", 0.3)["validation"]
+    told = "--validation cannot be 0.1 with --resume: digits.safetensors held out 0.3 of the rows"
+    assert told in rows("--validation", 0.1)
+    assert rows("--validation", 0)["validation"] == 0 == rows()["validation"]
+    assert "held out 0.0 of the rows" in rows("--validation", 0.3)
+    assert "--patience needs validation rows, and --validation is 0" in rows("--patience", 3)
+    assert cr.load(tmp_path / "digits.safetensors").history.epochs == 5
+
+
+def test_a_model_of_other_data_is_not_replaced(run, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_folder(tmp_path / name, images=100, test=20)
+    assert run("train", "a", "--hidden", 8, "--epochs", 1)[0] == 0
+    before = (tmp_path / "a.safetensors").read_bytes()
+    resume = ["train", "b", "--resume", "a.safetensors", "--epochs", "1"]
+    code, _, err = run(*resume)
+    assert (code, "a.safetensors was trained on a, not b: it is not replaced" in err) == (2, True)
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    code, out, _ = run(*resume, "--out", "b.safetensors", "--validation", 0.2)
+    assert (code, "model: b.safetensors" in out) == (0, True)
+    other = cr.load(tmp_path / "a.safetensors")
+    other.notes = {}
+    other.save(tmp_path / "mine.safetensors")
+    code, _, err = run("train", "a", "--resume", "mine.safetensors", "--epochs", 1)
+    assert (code, "mine.safetensors is there, and not made by `chainrule train`" in err) == (
+        2,
+        True,
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -426,7 +426,8 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, missing):
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (
-        f"chainrule: report needs {missing}, which is not there: pip install 'chainrule[report]'\n"
+        f"chainrule: report needs {missing}, which is not there: pip install 'chainrule[report]', "
+        "or in a clone of it: pip install '.[report]'\n"
     )
 
 

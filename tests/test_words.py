@@ -41,6 +41,7 @@ REFUSED = {
     ),
     "chainrule has no 'Linear': it is chainrule.nn.Affine here": lambda: cr.Linear(3, 4),
     "chainrule has no 'Adam': it is chainrule.optim.Adam here": lambda: cr.Adam(0.1),
+    "chainrule has no 'Search': it is chainrule.search.Search": lambda: cr.Search,
     "chainrule has no 'Trainr'; did you mean 'Trainer'?": lambda: cr.Trainr(1),
     "np.exp of a Tensor: NumPy computes arrays, use chainrule.exp": lambda: np.exp(cr.batch(3)),
     "np.maximum of a Tensor: NumPy computes arrays, use chainrule.maximum": (
@@ -120,6 +121,34 @@ def test_data_that_is_no_array_of_numbers():
     polars = pytest.importorskip("polars")
     lazy = polars.DataFrame(X).lazy()
     assert refused(lazy).endswith("X is a lazy frame, expected its rows: X.collect()")
+
+
+def test_a_long_value_is_shown_by_its_beginning():
+    told = refused({f"column {i}": [1.0, 2.0] for i in range(100)})
+    assert told.startswith("X is a dict, {'column 0': [1.0, 2.0]")
+    assert told.endswith("…, expected an array of numbers")
+    assert len(told) < 120
+
+
+def test_words_in_the_place_of_class_numbers():
+    X, y = rows()
+    t = cr.Trainer(nn.Sequential(nn.Affine(4, 3)), "cross_entropy", "adam")
+    with pytest.raises(
+        cr.InputError, match=r"y at row 0 is 'yes', .* names, y = np\.unique\(labels"
+    ):
+        t.fit(X, np.where(y > 0, "yes", "no"))
+    names, numbers = np.unique(np.where(y > 0, "yes", "no"), return_inverse=True)
+    assert t.fit(X, numbers, epochs=1).epochs == 1
+    assert list(names) == ["no", "yes"]
+
+
+def test_what_is_no_list_of_functions_and_no_dict_of_weights():
+    X, y = rows()
+    t = cr.Trainer(nn.Sequential(nn.Affine(4, 3)), "cross_entropy", "adam")
+    with pytest.raises(cr.InputError, match="callbacks is <built-in function print>, expected a l"):
+        t.fit(X, y, callbacks=print)
+    with pytest.raises(cr.InputError, match=r"expected a dict of values by path, as trainer\.weig"):
+        t.set_weights([np.zeros((4, 3))])
 
 
 def test_masked_rows_without_a_mask_are_rows():

@@ -53,6 +53,8 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one that is
             if (word := words.NAMES.get(name, name)) in module.__all__:
                 place = f"{module.__name__.split('.')[-1]}.{word}"
                 raise words.NoSuchName(f"chainrule has no {name!r}: it is chainrule.{place} here")
+        if name in words.OF_SEARCH:
+            raise words.NoSuchName(f"chainrule has no {name!r}: it is chainrule.search.{name}")
         raise words.no_such_name("chainrule", name, __all__)
 
 

@@ -21,6 +21,9 @@ else:
 BESIDE = ".chainrule-"
 """How the names of files begin that are being written, or were when their writer was killed."""
 
+DATABASE = b"SQLite format 3\0"
+"""How a file of SQLite begins, such as a study."""
+
 OPEN_AS_IT_IS = (
     getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 )

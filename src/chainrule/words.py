@@ -35,6 +35,22 @@ NAMES = {
 """Classes and functions by their names elsewhere."""
 
 
+OF_SEARCH = ("Choice", "Integer", "LogUniform", "Result", "Search", "Uniform", "When")
+"""Names of `chainrule.search`, which nobody imports who only trains."""
+
+SHOWN = 40
+"""Characters of a value that an error shows."""
+
+
+def shown(value: object) -> str:
+    """A value as an error names it; of a long one its kind and its beginning."""
+    text = " ".join(repr(value).split())
+    if len(text) <= SHOWN:
+        return text
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}, {text[:SHOWN]}…"
+
+
 def near(word: str, words: Iterable[str]) -> str:
     """A question after the likeliest of some words, in any capitals; empty for none."""
     small = {other.lower(): other for other in words}

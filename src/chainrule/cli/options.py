@@ -81,6 +81,11 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether the user typed an option, whatever its value."""
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def print_json(result: Any) -> None:
     """One JSON object on standard output."""
     click.echo(msgspec.json.encode(_encodable(result)))

@@ -33,7 +33,8 @@ def report(file: str, out: str | None, seed: int, as_json: bool, **_: Any) -> No
         from ..report.findings import read
     except ImportError as error:
         raise InputError(
-            f"report needs {error.name}, which is not there: pip install 'chainrule[report]'"
+            f"report needs {error.name}, which is not there: pip install 'chainrule[report]', or "
+            "in a clone of it: pip install '.[report]'"
         ) from None
     found: dict[str, Any] = {}
     if is_model:

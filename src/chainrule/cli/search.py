@@ -1,25 +1,35 @@
 """`chainrule search`: many short trials, then one model, tested once."""
 
+import contextlib
 import warnings
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from ..data.source import open_source
 from ..errors import InputError, TrainingError
-from ..files import check_writable
+from ..files import check_readable, check_writable
 from ..limits import Count, Positive, Share
 from ..search import Search, SecondLook
+from ..search.study import Study
 from ..search.trial import Draw
 from ..search.usual import USUAL, builder
 from ..training.interrupt import Interrupt
 from ..training.model_file import expect_made_by
 from ..training.trainer import Interrupted
-from .options import Limited, common, print_json
+from .options import Limited, common, is_given, print_json
 from .progress import SearchLine
 
 MINUTES = 1.0
 """How long a search takes if nobody says how long, or how many trials."""
+
+
+AS_BEGUN = {
+    "epochs": "epochs", "validation": "validation_fraction", "abandon": "reduction",
+    "narrow": "narrow", "draw": "draw", "seed": "seed",
+}  # fmt: skip
+"""Options that a study was begun with, and the fact of the study that holds each."""
 
 
 @click.command()
@@ -57,13 +67,15 @@ MINUTES = 1.0
     help="How many of the best settings make the final model: the mean of what they predict.",
 )
 @click.option("--study", type=click.Path(), help="The file of all trials; default: SOURCE.db.")
-@click.option("--resume", is_flag=True, help="Go on with the study that is there.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the study that is there, and with its options."
+)
 @click.option(
     "--finish",
     is_flag=True,
     help="With --resume: no more trials, but the model of those in the study.",
 )
-@click.option("--out", type=click.Path(), help="The model file; default: SOURCE-best.safetensors.")
+@click.option("--out", type=click.Path(), help="The model file; default: STUDY-best.safetensors.")
 @common
 def search(
     source: str,
@@ -90,20 +102,23 @@ def search(
     if finish and not resume:
         raise InputError("--finish goes with --resume: it makes the model of a study that is there")
     data = open_source(source)
-    out, study = out or f"{data.name}-best.safetensors", study or f"{data.name}.db"
+    study = study or f"{data.name}.db"
+    out = out or f"{Path(study).stem}-best.safetensors"
     if check_writable(out) == check_writable(study):
         raise InputError(f"--out is {out!r}, which is the study itself: expected another file")
     expect_made_by("search", out)
+    chosen = settings | {
+        "epochs": epochs, "validation_fraction": validation, "reduction": 3 if abandon else None,
+    }  # fmt: skip
+    if resume:
+        chosen |= _as_begun(click.get_current_context(), study)
     job = Search(
         builder(data.train.X.shape[1], data.classes, data.factor),
         USUAL,
         trials=trials,
         minutes=MINUTES if minutes is None and trials is None else minutes,
-        epochs=epochs,
-        validation_fraction=validation,
         study=study,
-        reduction=3 if abandon else None,
-        **settings,
+        **chosen,
     )
     heading = (
         f"{data.name}: {len(data.train.y):,} rows to train and compare, {len(data.test.y):,} "
@@ -129,7 +144,8 @@ def search(
     for warning in told:
         click.echo(f"chainrule: {warning.message}", err=True)
     result.trainer.notes = {
-        "command": "search", "source": data.name, "rows": len(data.train.y), "test": test,
+        "command": "search", "source": data.name, "rows": len(data.train.y), "held out": 0.0,
+        "test": test,
     }  # fmt: skip
     result.trainer.save(out)
     facts = {
@@ -164,3 +180,12 @@ def search(
     click.echo(f"study: {study}")
     click.echo(f"model: {out}")
     return 0
+
+
+def _as_begun(context: click.Context, study: str) -> dict[str, Any]:
+    """What a study was begun with, as far as nobody typed another value."""
+    check_readable(study)
+    with contextlib.closing(Study(study)) as opened:
+        facts = dict(opened.facts() or {})
+    kept = (fact for option, fact in AS_BEGUN.items() if not is_given(context, option))
+    return {fact: facts[fact] for fact in kept if fact in facts}

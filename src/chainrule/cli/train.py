@@ -15,12 +15,13 @@ from ..limits import Count, NotNegative, Positive, Share
 from ..nn.build import ACTIVATIONS, multilayer
 from ..nn.initial import NAMED
 from ..optim.named import OPTIMIZERS, SCHEDULES
+from ..training.describe import in_words
 from ..training.early_stopping import EarlyStopping
 from ..training.epoch_table import EpochTable
 from ..training.interrupt import Interrupt
-from ..training.model_file import expect_made_by, load
+from ..training.model_file import Header, expect_made_by, load
 from ..training.trainer import Interrupted, Trainer
-from .options import Limited, Widths, common, print_json
+from .options import Limited, Widths, common, is_given, print_json
 
 FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "lr", "schedule",
          "weight_decay", "clip_norm", "seed")  # fmt: skip
@@ -80,7 +81,7 @@ FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "
     type=Limited(Share),
     default=0.1,
     show_default=True,
-    help="Share of the training rows held out for validation; 0: none.",
+    help="Share of the training rows held out for validation; 0: none. With --resume: as before.",
 )
 @click.option(
     "--patience",
@@ -88,7 +89,11 @@ FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "
     help="Stop when the validation loss is no better for so many epochs.",
 )
 @click.option("--engine", type=click.Choice(ENGINES), default="compiled", show_default=True)
-@click.option("--resume", type=click.Path(), help="A model file to train on from.")
+@click.option(
+    "--resume",
+    type=click.Path(),
+    help="A model file to train on; it is replaced, unless --out says otherwise.",
+)
 @click.option("--out", type=click.Path(), help="The model file; default: SOURCE.safetensors.")
 @common
 @click.pass_context
@@ -111,30 +116,43 @@ def train(
     SOURCE is `digits` (embedded real digits), or a folder of IDX files, gzipped or not, such as
     MNIST, Fashion-MNIST, EMNIST and QMNIST.
     """
-    if patience is not None and not validation:
-        raise InputError("--patience needs validation rows, but --validation is 0")
     if out is not None:
         check_writable(out)
     if resume is not None:
-        for name in filter(lambda name: _is_given(context, name), FRESH):
+        for name in filter(lambda name: is_given(context, name), FRESH):
             option = "--" + name.replace("_", "-")
             raise InputError(f"{option} cannot be changed with --resume: {resume} has it already")
         check_readable(resume)
     data = open_source(source)
     out = out or resume or f"{data.name}.safetensors"
     check_writable(out)
-    if out != resume:
-        expect_made_by("train", out)
-    trainer = _fresh(data, **settings) if resume is None else _resumed(context, resume, data)
+    replaced = expect_made_by("train", out)
+    if resume is None:
+        trainer = _fresh(data, **settings)
+    else:
+        trainer = _resumed(context, resume, data)
+        if out == resume and trainer.notes.get("source") != data.name:
+            raise InputError(
+                f"{resume} was trained on {trainer.notes.get('source')}, not {data.name}: it is "
+                "not replaced, name another file by --out"
+            )
+        validation = _share_held_out(context, resume, trainer, data, validation)
+    if patience is not None and not validation:
+        raise InputError("--patience needs validation rows, and --validation is 0")
     rows, held = data.train, None
     if validation:
         rows, held = hold_out(data.train, validation, trainer.seed)
+    notes = {
+        "command": "train", "source": data.name, "rows": len(rows.y), "held out": validation,
+    }  # fmt: skip
     context.with_resource(Interrupt())  # until all is done: no signal ends the test or the save
     with EpochTable(quiet) as table, warnings.catch_warnings():
         warnings.simplefilter("ignore", Interrupted)
         table.say(_heading(data, rows, held, trainer))
         if data.note:
             table.say(data.note)
+        if replaced is not None and out != resume:
+            table.say(f"{out} will be replaced: {_in_short(replaced)}")
         try:
             history = trainer.fit(
                 rows.X,
@@ -149,7 +167,7 @@ def train(
         except TrainingError as error:
             if trainer.history.epochs == 0:
                 raise
-            trainer.notes |= {"command": "train"}
+            trainer.notes = notes
             trainer.save(out)
             raise TrainingError(f"{error}; they are in {out}") from None
         interrupted = history.interrupted
@@ -158,9 +176,7 @@ def train(
         if history.stopped:
             table.say(history.stopped)
     test = trainer.evaluate(data.test.X, data.test.y)
-    trainer.notes = {
-        "command": "train", "source": data.name, "rows": len(rows.y), "test": test,
-    }  # fmt: skip
+    trainer.notes = notes | {"test": test}
     trainer.save(out)
     if as_json:
         print_json(
@@ -232,7 +248,7 @@ def _fresh(
 
 def _resumed(context: click.Context, path: str, data: Dataset) -> Trainer:
     """The trainer of a model file, for a data set of the same form."""
-    given = [name for name in ("engine", "threads") if _is_given(context, name)]
+    given = [name for name in ("engine", "threads") if is_given(context, name)]
     chosen = {name: context.params[name] for name in given}
     trainer = load(path, **chosen)
     features = data.train.X.shape[1]
@@ -247,6 +263,23 @@ def _resumed(context: click.Context, path: str, data: Dataset) -> Trainer:
     return trainer
 
 
-def _is_given(context: click.Context, name: str) -> bool:
-    """Whether the user typed an option, whatever its value."""
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+def _share_held_out(
+    context: click.Context, path: str, trainer: Trainer, data: Dataset, asked: float
+) -> float:
+    """The share of rows to validate by: none that the model has learned from already."""
+    if trainer.notes.get("source") != data.name:
+        return asked
+    share = trainer.notes.get("held out")
+    share = share if isinstance(share, float) else 0.0
+    if is_given(context, "validation") and asked not in (0.0, share):
+        raise InputError(
+            f"--validation cannot be {asked} with --resume: {path} held out {share} of the rows, "
+            "and has learned from the others; expected that, or 0"
+        )
+    return asked if is_given(context, "validation") else share
+
+
+def _in_short(header: Header) -> str:
+    """A model that is there, in a few words."""
+    epochs = max((len(values) for values in header.history.values()), default=0)
+    return f"it has {epochs} epochs; test: {in_words(header.notes.get('test'))}"

@@ -26,12 +26,11 @@ import msgspec
 import numpy as np
 
 from ..errors import FileError, InputError
-from ..files import check_writable, lock, named
+from ..files import DATABASE, check_writable, lock, named
 
 VERSION = 1
 APPLICATION = 0x63687231  # "chr1": SQLite keeps it in the file's header
 HEADER = 100  # bytes: https://www.sqlite.org/fileformat.html#the_database_header
-MAGIC = b"SQLite format 3\0"
 
 REASONS = {
     "SQLITE_FULL": "cannot be written",
@@ -189,7 +188,7 @@ def expect_header(path: object, header: bytes) -> None:
     """
     if not header:
         return
-    if not header.startswith(MAGIC) or len(header) < HEADER:
+    if not header.startswith(DATABASE) or len(header) < HEADER:
         raise FileError(f"{path}: {DAMAGED}: it does not begin as a database of SQLite does")
     _expect_application(path, int.from_bytes(header[68:72], "big"))
 

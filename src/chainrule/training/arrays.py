@@ -14,6 +14,7 @@ from ..errors import InputError, ShapeError
 from ..graph import shape as shapes
 from ..graph.tensor import Array
 from ..nn.losses import TINY, Target
+from ..words import shown
 
 ROWS_AT_ONCE = 4096  # checks go through the data in parts, so they need no second copy of it
 
@@ -22,6 +23,9 @@ QUARTILE_ROWS = 256
 
 LOST_VALUES = 0.01
 """The share of a column's values that float32 may merge before a warning names the column."""
+
+LABELS = ": for labels names, y = np.unique(labels, return_inverse=True)"
+"""What to do with words in the place of class numbers."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def targets(y: Any, kind: Target, columns: int, dtype: str, name: Name) -> Array
             f"{name.text} is {shapes.text(y.shape)}, but the network has {columns} outputs: "
             f"expected [rows, {columns}]" + (" or class numbers [rows]" if kind == "class" else "")
         )
-    wide = finite(wide, dtype, name)
+    exact, wide = wide, finite(wide, dtype, name)
+    if not np.can_cast(exact.dtype, dtype):
+        _expect_distinct(exact, wide, name)
     if kind != "real":
         _refuse((wide < 0) | (wide > 1), wide, name, "from 0 to 1")
     if kind == "class":
@@ -110,8 +116,10 @@ def numbers(values: Any, name: str) -> Array:
             array = array.astype(np.float64)
     if array.dtype.kind not in "fiub":
         place, value = _first_word(array)
+        hint = LABELS if name.endswith("y") and isinstance(value, str) and len(place) == 1 else ""
         raise InputError(
-            f"{Name(name, column_names(values)).at(place)} is {value!r}, expected a number"
+            f"{Name(name, column_names(values)).at(place)} is {shown(value)}, expected "
+            f"{'an array of numbers' if place == () else 'a number'}{hint}"
         )
     return array
 
@@ -141,7 +149,7 @@ def _as_array(values: Any, name: str) -> Array:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{name} is a {type(values).__name__} that NumPy cannot read ({reason}), expected "
-            "an array: for a tensor of PyTorch X.detach().float()"
+            f"an array: for a tensor of PyTorch {name}.detach().float()"
         ) from None
     except ValueError:
         raise ShapeError(f"{name} has rows of different lengths") from None

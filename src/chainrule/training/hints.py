@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,9 @@ BRIGHT = 100
 LARGE_TARGET = 100.0
 """A target of this size takes Adam at a rate of 0.001 some 100,000 steps to reach."""
 
+LARGE_FEATURE = 100.0
+"""A column of this size makes a step 100 times too long for its weights."""
+
 SMALL_TARGET = 1e-4
 """A target of this size has squared errors of 1e-8, whose gradients Adam's ε hides."""
 
@@ -58,8 +62,10 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
             "X has the values of pixels, 0 to 255, and no layer rescales them: put "
             "nn.Rescale(1 / 255) first in the model"
         )
+    elif isinstance(_end(model, 0), Affine):
+        about_features(data)
     if trainer.loss.target == "real" and not isinstance(_end(model, -1), Rescale | Function):
-        about_targets(data.y[:ROWS].astype(np.float64))
+        about_targets(data.y[:ROWS])
     rows = min(batch_size, len(data.X))
     if rows == 1 and any(isinstance(layer, BatchNorm) for layer in model.flat()):
         advise(
@@ -70,17 +76,28 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
         about_saving(trainer)
 
 
+def about_features(data: Part) -> None:
+    """Columns [rows, features] far from 0 ± 1, whose weights one rate does not suit."""
+    size = _sizes(data.X[:ROWS])
+    odd = np.flatnonzero(size > LARGE_FEATURE)
+    if len(odd):
+        advise(
+            f"X, {data.name.column(odd[0])}, is of the size {_power(size[odd[0]])}, and networks "
+            "learn from columns near 0 ± 1: train on (X - X.mean(axis=0)) / X.std(axis=0) of the "
+            "training rows, or put nn.BatchNorm first in the model"
+        )
+
+
 def about_targets(y: Array) -> None:
     """Targets [rows, columns] far from 0 ± 1."""
-    size = np.sqrt(np.mean(np.square(y), axis=0))
+    size = _sizes(y)
     odd = np.flatnonzero((size > LARGE_TARGET) | ((size > 0.0) & (size < SMALL_TARGET)))
     if len(odd):
-        column = y[:, odd[0]]
         name = "y" if y.shape[1] == 1 else f"y, column {odd[0]},"
-        mean, std = column.mean(), column.std()
+        # The order of magnitude: of another part of the same rows Python shows the text no more.
         advise(
-            f"{name} is {mean:.3g} ± {std:.3g}, and networks learn targets near 0 ± 1: train on "
-            f"(y - {mean:.3g}) / {std or 1:.3g}"
+            f"{name} is of the size {_power(size[odd[0]])}, and networks learn targets near 0 ± 1: "
+            "train on (y - y.mean(axis=0)) / y.std(axis=0)"
         )
 
 
@@ -98,6 +115,18 @@ def about_initial_values(what: str) -> None:
         f"{what}: the model has its initial values, as it was never trained: fit it, or say by "
         "trainer.initialize(X) that they are meant"
     )
+
+
+def _sizes(values: Array) -> Array:
+    """The root of the mean square of each column, whose squares float64 might not hold."""
+    largest = np.abs(values, dtype=np.float64).max(axis=0)
+    relative = np.divide(values, np.where(largest > 0.0, largest, 1.0), dtype=np.float64)
+    return np.asarray(largest * np.sqrt(np.mean(np.square(relative), axis=0)))
+
+
+def _power(size: float) -> str:
+    """A number's order of magnitude."""
+    return f"10^{math.floor(math.log10(size))}"
 
 
 def _are_bytes(data: Part) -> bool:

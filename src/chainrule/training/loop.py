@@ -235,8 +235,8 @@ def _is_true(answer: Any) -> bool:
     """Whether a callback ends training: by True, and by nothing else that Python takes for true."""
     if answer is not None and not isinstance(answer, bool | np.bool_):
         advise(
-            f"a callback returned a {type(answer).__name__}, which ends nothing: return True to "
-            "end training, else None"
+            f"a callback returned a value of type {type(answer).__name__}, which ends nothing: "
+            "return True to end training, else None"
         )
         return False
     return bool(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 
 from ..errors import FileError, InputError
-from ..files import check_readable, write_whole
+from ..files import DATABASE, check_readable, named, write_whole
 from ..graph.tensor import Array
 from ..spec import constructing, fields_of, from_plain, kind_named, to_plain
 from . import programs
@@ -122,19 +123,20 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
         raise FileError(f"{path}: {error}") from None
 
 
-def expect_made_by(command: str, path: str | os.PathLike[str]) -> None:
-    """Raise unless the file is not there yet, or this command of ours made it."""
+def expect_made_by(command: str, path: str | os.PathLike[str]) -> Header | None:
+    """The description of the model that is there, if any; raise unless this command made it."""
     if not Path(path).exists():
-        return
-    try:
-        maker = read(path)[0].notes.get("command")
-    except FileError:
-        maker = None
+        return None
+    maker = header = None
+    with contextlib.suppress(FileError):
+        header = read(path)[0]
+        maker = header.notes.get("command")
     if maker != command:
         by = f"made by `chainrule {maker}`" if maker else f"not made by `chainrule {command}`"
         raise FileError(
             f"{path} is there, and {by}: it is not replaced, name another file by --out"
         )
+    return header
 
 
 def _trainer(header: Header, tensors: dict[str, Array], settings: dict[str, Any]) -> Trainer:
@@ -164,6 +166,9 @@ def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Array]]:
     from safetensors import SafetensorError, safe_open
 
     path = check_readable(path)
+    with named("read", path), path.open("rb") as opened:
+        if opened.read(len(DATABASE)) == DATABASE:
+            raise FileError(f"{path}: a study, not a model: `chainrule report` shows it")
     try:
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from ..engines.choose import make_engine
@@ -21,6 +21,7 @@ from ..optim.decay import Coupled, Decay
 from ..optim.named import OPTIMIZERS
 from ..optim.optimizers import Optimizer
 from ..spec import Spec, as_spec
+from ..words import shown
 from . import arrays, hints, programs
 from .data import Part, RowKind, part
 from .early_stopping import BestSoFar, EarlyStopping
@@ -190,9 +191,11 @@ class Trainer(Spec):
             check(f"fit: {name}", value, limit)
         if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
             raise InputError(f"fit: early_stopping is {early_stopping!r}, not an EarlyStopping")
+        if not isinstance(callbacks, Iterable):
+            raise InputError(f"fit: callbacks is {shown(callbacks)}, expected a list of functions")
         for call in (*callbacks, *(given for given in (progress, stop) if given is not None)):
             if not callable(call):
-                raise InputError(f"fit: {call!r} is no function to call back")
+                raise InputError(f"fit: {shown(call)} is no function to call back")
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._turn)
             data, validation = self.part(X, y, sample_weight), self._validation(validation_data)
@@ -263,6 +266,11 @@ class Trainer(Spec):
         >>> net.predict([[1.0, 1.0]])
         array([[3.]], dtype=float32)
         """
+        if not isinstance(weights, Mapping):
+            raise InputError(
+                f"set_weights: weights is {shown(weights)}, expected a dict of values by path, as "
+                "trainer.weights() gives"
+            )
         leaves = self.model.leaves()
         values = {}
         for path, value in weights.items():
