@@ -44,6 +44,7 @@ def test_only_the_ratios_of_weights_count(engine, scale):
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:X, column 0, is of the size")
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_only_the_ratios_of_class_weights_count(scale):
     X, y = rows(60)

@@ -17,17 +17,22 @@ _here = threading.local()
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """Give no advice in this thread: a search gives it once, not in each trial."""
-    before, _here.unheard = getattr(_here, "unheard", False), True
+    before, _here.unheard = not is_heard(), True
     try:
         yield
     finally:
         _here.unheard = before
 
 
+def is_heard() -> bool:
+    """Whether this thread gives advice."""
+    return not getattr(_here, "unheard", False)
+
+
 def advise(text: str, category: type[Warning] = Advice) -> None:
     """Warn at the user's line, the first one outside of this package. Python shows a warning
     once a line."""
-    if getattr(_here, "unheard", False):
+    if not is_heard():
         return
     frame, depth = sys._getframe(), 1
     # By the module's name: a constructor that dataclasses made has no file.

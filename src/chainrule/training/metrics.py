@@ -44,7 +44,8 @@ class Accuracy(Metric):
 
 
 class RMSE(Metric):
-    """√ mean (y − t)², in the target's unit."""
+    """√ mean (y − t)², in the target's unit, as long as the trainer's precision holds the squares:
+    in float32 for errors from 1e-19 to 1e19."""
 
     name = "rmse"
 
