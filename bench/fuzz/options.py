@@ -121,5 +121,6 @@ class Options(Kind):
         return (
             usual
             or (is_out and name.startswith(os.path.normpath(value)))
+            or (self._case[1] == "--study" and name == f"{Path(value).stem}-best.safetensors")
             or (self._case[1] == "" and name.endswith((".html", ".safetensors", ".db")))
         )
