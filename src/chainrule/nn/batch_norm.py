@@ -48,15 +48,16 @@ class BatchNorm(Layer):
 
     def __call__(self, x: Tensor, context: Context = EVALUATION) -> Tensor:
         expect_columns(x, self.features)
-        x = x - context.value(self.running_mean) - context.value(self.running_rest)
+        rest = context.value(self.running_rest)
+        x = x - context.value(self.running_mean)
         if not context.training:
-            return self.normalized(x, self.running_variance)
+            return self.normalized(x - rest, self.running_variance)
         # Of what is left, not of x: the mean of a thousand numbers near 1e6 is off by 0.06 in
         # float32, which is 20 times √ε.
-        d = x.mean(axis=0)
-        x = x - d
+        left = x.mean(axis=0)
+        x = x - left
         variance = (x * x).mean(axis=0)
-        self._follow(context, x.shape[0], d, variance)
+        self._follow(context, x.shape[0], left - rest, variance)
         return self.normalized(x, variance)
 
     def normalized(self, centered: Tensor, variance: Tensor) -> Tensor:
