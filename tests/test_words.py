@@ -47,6 +47,12 @@ REFUSED = {
     "np.maximum of a Tensor: NumPy computes arrays, use chainrule.maximum": (
         lambda: np.maximum(cr.batch(3), 0.0)
     ),
+    "np.mean of a Tensor: NumPy computes arrays, use the tensor's own .mean": (
+        lambda: np.mean(cr.batch(3))
+    ),
+    "np.dot of a Tensor: NumPy computes arrays, use the functions of chainrule": (
+        lambda: np.dot(np.ones((3, 3)), cr.batch(3))
+    ),
     "np.sin of a Tensor: NumPy computes arrays, use the functions of chainrule": (
         lambda: np.sin(cr.batch(3))
     ),

@@ -74,8 +74,11 @@ class Tensor:
                 return OPS[name](*inputs)
             if name in SWAPPED:
                 return OPS[SWAPPED[name]](*inputs[::-1])
-        way_out = f"chainrule.{name}" if name in OPS else "the functions of chainrule"
-        raise InputError(f"np.{name} of a Tensor: NumPy computes arrays, use {way_out}")
+        raise _numpy_cannot(name)
+
+    def __array_function__(self, function: Any, *_: Any) -> Tensor:
+        """`np.sum(tensor)` is told what to use; NumPy would take the tensor for an object."""
+        raise _numpy_cannot(function.__name__)
 
     def __add__(self, other: TensorLike) -> Tensor:
         return OPS["add"](self, other)
@@ -334,6 +337,16 @@ def frozen(value: npt.ArrayLike) -> Array:
         array = array.astype(np.float64)
     array.flags.writeable = False
     return array
+
+
+def _numpy_cannot(name: str) -> InputError:
+    """The error for a function of NumPy's that got a tensor, with what to use."""
+    way_out = "the functions of chainrule"
+    if hasattr(Tensor, name):
+        way_out = f"the tensor's own .{name}"
+    elif name in OPS and OPS[name].elementwise:
+        way_out = f"chainrule.{name}"
+    return InputError(f"np.{name} of a Tensor: NumPy computes arrays, use {way_out}")
 
 
 def kind_of(array: Array) -> DType:
