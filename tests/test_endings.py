@@ -53,8 +53,12 @@ def until_row(child, number):
 
 
 def ignoring(*numbers):
-    """What makes a child ignore signals, as shells do for jobs in the background, and `nohup`."""
-    return lambda: [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    """What makes a child ignore these signals alone, whatever the tests themselves were started
+    by: shells do so for jobs in the background, and `nohup`."""
+    return lambda: [
+        signal.signal(number, signal.SIG_IGN if number in numbers else signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, HANGUP)
+    ]
 
 
 # Signals ----------------------------------------------------------------------------------------

@@ -111,6 +111,41 @@ thread.join()
 """
 
 
+WHILE_COMPUTING = """
+from chainrule.locks import cached_property
+
+class Slow:
+    @cached_property
+    def value(self):
+        begun.set()
+        time.sleep(0.5)
+        return object()
+
+begun, one, found = threading.Event(), Slow(), []
+threads = [threading.Thread(target=lambda: found.append(one.value)) for _ in range(3)]
+for thread in threads:
+    thread.start()
+begun.wait()
+print(forked(lambda: Slow().value))
+for thread in threads:
+    thread.join()
+print(len({*map(id, found)}))
+"""
+
+IN_TRAINING = """
+before = {*sys.modules}
+train(1)
+print({m for m in {*sys.modules} - before if m.startswith("numpy")})
+before = {*sys.modules}
+for given in (X, X.tolist(), X.astype(float)):
+    net = cr.Trainer(nn.Affine(3, 2), nn.MeanSquaredError(), "adam", threads=1)
+    net.fit(given, y, epochs=2, sample_weight=np.ones(30), validation_data=(given, y))
+    net.evaluate(given, y)
+    net.predict(given)
+print({*sys.modules} - before)
+"""
+
+
 def said(script):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", BEGIN + script],
@@ -129,3 +164,13 @@ def test_a_child_runs_what_another_thread_was_running():
 
 def test_a_child_that_is_forked_while_the_engine_is_imported_trains():
     assert said(FIRST_TRAINER) == ("0\n", "")
+
+
+def test_training_imports_nothing():
+    """A module that another thread imports at a fork can never be imported in the child, and
+    NumPy imports some of its own when they are first asked for."""
+    assert said(IN_TRAINING) == ("set()\nset()\n", "")
+
+
+def test_a_child_computes_what_another_thread_was_computing():
+    assert said(WHILE_COMPUTING) == ("0\n1\n", "")

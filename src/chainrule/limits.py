@@ -9,7 +9,6 @@ Traceback (most recent call last):
 chainrule.errors.InputError: ratio is 1.2, not in [0, 1)
 """
 
-import functools
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from .errors import InputError
+from .locks import cached_property
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Interval:
         below = value <= high if self.text[-1] == "]" else value < high
         return above and below
 
-    @functools.cached_property
+    @cached_property
     def ends(self) -> tuple[float, float]:
         """Both ends as numbers."""
         low, high = self.text[1:-1].split(",")

@@ -6,8 +6,10 @@ ever in the child. A forking thread therefore takes all locks of this module fir
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+from typing import TYPE_CHECKING, Any
 
 _locks: list[threading.RLock] = []
 _taken: list[threading.RLock] = []
@@ -45,5 +47,21 @@ def _release_all() -> None:
 
 
 _one_fork_at_a_time = fork_safe_lock()
+_computing = fork_safe_lock()
+"""A property that is computed takes no other lock of this module."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_take_all, after_in_parent=_release_all, after_in_child=_release_all)
+
+
+if TYPE_CHECKING:
+    from functools import cached_property as cached_property
+else:
+
+    class cached_property(functools.cached_property):
+        """The standard one, computed by one thread at a time, as a graph's leaves must be the same
+        for all. Python 3.11 has a lock of its own for that, which stays held for ever in a child
+        that is forked meanwhile; 3.12 has none."""
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            with _computing:
+                return super().__get__(instance, owner)

@@ -1,6 +1,5 @@
 """A program: what one step reads, puts out, and updates. An engine runs it over a feed of rows."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,6 +13,7 @@ from ..graph.shape import N
 from ..graph.tensor import Array, Tensor
 from ..graph.text import listing
 from ..graph.walk import toposort
+from ..locks import cached_property
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Program:
         """All that a step computes: the outputs, then the new values of the state."""
         return [*self.outputs.values(), *self.updates.values()]
 
-    @functools.cached_property
+    @cached_property
     def order(self) -> list[Tensor]:
         """All nodes in the order of computation, and the state that is updated."""
         return toposort([*self.results, *self.updates])
@@ -59,7 +59,7 @@ class Program:
         """The leaves that read rows of the data."""
         return [leaf for leaf in self.leaves if leaf.op is input_op]
 
-    @functools.cached_property
+    @cached_property
     def scalars(self) -> list[Tensor]:
         """The numbers that each step is given."""
         return [leaf for leaf in self.leaves if leaf.op is scalar_op]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import functools
 import math
 import os
 import sqlite3
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ..files import check_readable, named
+from ..locks import cached_property
 from ..search.noise import flattery
 from ..search.space import Value
 from ..search.study import HEADER, expect_header, expect_study, told
@@ -137,7 +137,7 @@ class Findings:
             return math.inf
         return -score if self.larger_is_better else score
 
-    @functools.cached_property
+    @cached_property
     def ranking(self) -> list[Trial]:
         """Trials with a score, the best one first: who came further, then the score there."""
 
@@ -149,7 +149,7 @@ class Findings:
         scored = [t for t in self.trials if t.score is not None and t.status != "failed"]
         return sorted(scored, key=rank)
 
-    @functools.cached_property
+    @cached_property
     def finished(self) -> list[Trial]:
         """Those that came as far as the best one."""
         return [t for t in self.ranking if len(t.rungs) == len(self.ranking[0].rungs)]

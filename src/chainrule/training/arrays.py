@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+# Not when it is first asked for, as NumPy does, by `np.unique` too: a child that is forked while
+# another thread imports a module waits for it for ever.
+from numpy import ma
+
 from ..advice import advise
 from ..errors import InputError, ShapeError
 from ..graph import shape as shapes
@@ -134,9 +138,9 @@ def column_names(values: Any) -> list[str] | None:
 
 
 def _as_array(values: Any, name: str) -> Array:
-    if isinstance(values, np.ma.MaskedArray):
-        if np.ma.getmaskarray(values).any():
-            place = tuple(np.argwhere(np.ma.getmaskarray(values))[0])
+    if isinstance(values, ma.MaskedArray):
+        if ma.getmaskarray(values).any():
+            place = tuple(np.argwhere(ma.getmaskarray(values))[0])
             raise InputError(f"{Name(name).at(place)} is masked, expected a number: fill it first")
         return np.asarray(values.data)
     if hasattr(values, "collect") and hasattr(values, "lazy"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import copy
-import functools
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from ..graph.leaves import STATE_OPS, parameter_op, scalar, scalar_op, state
 from ..graph.tensor import Tensor
 from ..limits import Positive
-from ..locks import fork_safe_lock
+from ..locks import cached_property, fork_safe_lock
 from ..nn.layer import Layer
 from ..nn.losses import Loss
 from ..optim.decay import Decay
@@ -41,22 +40,22 @@ class Recipe:
     programs: dict[Hashable, Any] = field(default_factory=dict)
     """What has been built, by what it is for and the form of the data."""
 
-    @functools.cached_property
+    @cached_property
     def leaves(self) -> dict[str, Tensor]:
         """The model's parameters and other state by path."""
         return self.model.leaves()
 
-    @functools.cached_property
+    @cached_property
     def rule(self) -> Optimizer:
         """The optimizer, with leaves for its fields."""
         return self.optimizer.symbolic()
 
-    @functools.cached_property
+    @cached_property
     def largest_norm(self) -> Tensor | None:
         """A leaf for `clip_norm`."""
         return None if self.clip_norm is None else scalar(self.clip_norm, name="clip_norm")
 
-    @functools.cached_property
+    @cached_property
     def slots(self) -> dict[Tensor, list[Tensor]]:
         """What the optimizer remembers of each parameter."""
         return {
@@ -65,18 +64,18 @@ class Recipe:
             if W.op is parameter_op
         }
 
-    @functools.cached_property
+    @cached_property
     def slot_leaves(self) -> list[Tensor]:
         """The optimizer's slots, in the order of the parameters."""
         return [slot for slots in self.slots.values() for slot in slots]
 
-    @functools.cached_property
+    @cached_property
     def state(self) -> dict[str, Tensor]:
         """All state leaves by name: the model's, then the optimizer's slots."""
         slots = {f"optimizer.{slot.name}": slot for slot in self.slot_leaves}
         return {f"model.{path}": leaf for path, leaf in self.leaves.items()} | slots
 
-    @functools.cached_property
+    @cached_property
     def work_a_row(self) -> float:
         """About how many operations a training step makes for a row."""
         return 6.0 * self.model.parameter_count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from ...graph.shape import Free
 from ...graph.tensor import Array, Tensor
+from ...locks import cached_property
 from .kernels import Grains, Length, Line, Space
 from .native import host
 
@@ -54,7 +54,7 @@ class Lengths:
     batch: int = 0
     widths: tuple[tuple[int, int], ...] | None = None
 
-    @functools.cached_property
+    @cached_property
     def _here(self) -> dict[int, int]:
         return dict(self.widths or ())
 

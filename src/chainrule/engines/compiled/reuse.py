@@ -9,11 +9,11 @@ alone read need none, where the data are such as products read.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Set
 from dataclasses import dataclass, field
 
 from ...graph.leaves import input_op
+from ...locks import cached_property
 from .in_place import element_by_element
 from .kernels import Buffer, Gather, Kernel, Loop, Product
 from .lower import Lowered
@@ -30,7 +30,7 @@ class Reuse:
     for_products: set[int] = field(default_factory=set)
     """Rows of the batch, by slot, that products can read where they lie in the data."""
 
-    @functools.cached_property
+    @cached_property
     def in_windows(self) -> dict[int, Chain]:
         """The chain of each buffer that lies in a window, by slot."""
         return {b.slot: chain for chain, buffers in self.windows.items() for b in buffers}
