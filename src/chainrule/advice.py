@@ -5,6 +5,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from types import FrameType
 
 
 class Advice(UserWarning):
@@ -35,11 +36,12 @@ def advise(text: str, category: type[Warning] = Advice) -> None:
     if not is_heard():
         return
     frame, depth = sys._getframe(), 1
-    # By the module's name: a constructor that dataclasses made has no file.
-    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None and is_ours(frame):
         frame, depth = frame.f_back, depth + 1
     warnings.warn(text, category, stacklevel=depth)
 
 
-def _is_ours(module: str) -> bool:
-    return module.split(".")[0] == __package__
+def is_ours(frame: FrameType) -> bool:
+    """Whether a call is of this package, by its module: a constructor that dataclasses made has no
+    file."""
+    return str(frame.f_globals.get("__name__", "")).split(".")[0] == __package__

@@ -48,7 +48,8 @@ def _release_all() -> None:
 
 _one_fork_at_a_time = fork_safe_lock()
 _computing = fork_safe_lock()
-"""A property that is computed takes no other lock of this module."""
+"""Held while a property is computed, which takes no other of these locks."""
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_take_all, after_in_parent=_release_all, after_in_child=_release_all)
 
@@ -58,9 +59,11 @@ if TYPE_CHECKING:
 else:
 
     class cached_property(functools.cached_property):
-        """The standard one, computed by one thread at a time, as a graph's leaves must be the same
-        for all. Python 3.11 has a lock of its own for that, which stays held for ever in a child
-        that is forked meanwhile; 3.12 has none."""
+        """`functools.cached_property`, computed by one thread at a time.
+
+        All threads must get the same leaves of a graph. Python 3.12 has no lock for it. The lock of
+        3.11 stays held in a child process if its parent forks meanwhile.
+        """
 
         def __get__(self, instance: Any, owner: Any = None) -> Any:
             with _computing:

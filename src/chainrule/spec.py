@@ -190,12 +190,13 @@ def as_spec(
         return value
     if isinstance(value, str) and known and value.lower() in known:
         return known[value.lower()]()
-    a = "an" if kind.__name__[0] in "AEIO" else "a"
     if isinstance(value, type) and issubclass(value, kind):
         raise InputError(f"{place} is the class {value.__name__}, expected {value.__name__}()")
     near = words.near(value, known) if isinstance(value, str) and known else ""
     or_word = f", or one of {', '.join(map(repr, known))}" if known else ""
-    raise InputError(f"{place} is {value!r}, expected {a} {kind.__name__}{or_word}{near}")
+    raise InputError(
+        f"{place} is {value!r}, expected {words.with_article(kind.__name__)}{or_word}{near}"
+    )
 
 
 # Plain data ---------------------------------------------------------------------------------

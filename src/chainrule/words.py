@@ -47,8 +47,12 @@ def shown(value: object) -> str:
     text = " ".join(repr(value).split())
     if len(text) <= SHOWN:
         return text
-    kind = type(value).__name__
-    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}, {text[:SHOWN]}…"
+    return f"{with_article(type(value).__name__)}, {text[:SHOWN]}…"
+
+
+def with_article(name: str) -> str:
+    """A name after "a" or "an"."""
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def near(word: str, words: Iterable[str]) -> str:

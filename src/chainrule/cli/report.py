@@ -5,12 +5,10 @@ from typing import Any
 
 import click
 
-from ..errors import FileError, InputError
+from ..errors import InputError
 from ..files import as_text, check_readable, check_writable, named, write_whole
 from .options import common, print_json
-
-PAGE_MARK = b'content="chainrule report"'
-"""What a page of ours has near its beginning."""
+from .replacing import expect_page
 
 MODEL_MARK = b"{"
 """What a safetensors file has after 8 bytes of length; a study begins with "SQLite format 3"."""
@@ -27,7 +25,7 @@ def report(file: str, out: str | None, seed: int, as_json: bool, **_: Any) -> No
     out = out or f"{Path(file).stem}.html"
     if check_writable(out) == Path(file).resolve():
         raise InputError(f"--out is {out!r}, which is the file itself: expected another one")
-    _expect_page(out)
+    expect_page(out)
     try:
         from ..report import model, study
         from ..report.findings import read
@@ -49,17 +47,3 @@ def report(file: str, out: str | None, seed: int, as_json: bool, **_: Any) -> No
         print_json({"command": "report", "file": file, "out": out, **found})
         return
     click.echo(f"report: {out}")
-
-
-def _expect_page(path: str) -> None:
-    """Raise unless the file is not there yet, or a page that this command made."""
-    with named("read", path):
-        if not Path(path).exists():
-            return
-        with Path(path).open("rb") as opened:
-            if PAGE_MARK in opened.read(1000):
-                return
-    raise FileError(
-        f"{path} is there, and not made by `chainrule report`: it is not replaced, name another "
-        "file by --out"
-    )

@@ -16,10 +16,10 @@ from ..search.study import Study
 from ..search.trial import Draw
 from ..search.usual import USUAL, builder
 from ..training.interrupt import Interrupt
-from ..training.model_file import expect_made_by
 from ..training.trainer import Interrupted
 from .options import Limited, common, is_given, print_json
 from .progress import SearchLine
+from .replacing import expect_model_of
 
 MINUTES = 1.0
 """How long a search takes if nobody says how long, or how many trials."""
@@ -106,7 +106,7 @@ def search(
     out = out or f"{Path(study).stem}-best.safetensors"
     if check_writable(out) == check_writable(study):
         raise InputError(f"--out is {out!r}, which is the study itself: expected another file")
-    expect_made_by("search", out)
+    expect_model_of("search", out)
     chosen = settings | {
         "epochs": epochs, "validation_fraction": validation, "reduction": 3 if abandon else None,
     }  # fmt: skip

@@ -19,9 +19,10 @@ from ..training.describe import in_words
 from ..training.early_stopping import EarlyStopping
 from ..training.epoch_table import EpochTable
 from ..training.interrupt import Interrupt
-from ..training.model_file import Header, expect_made_by, load
+from ..training.model_file import Header, load
 from ..training.trainer import Interrupted, Trainer
 from .options import Limited, Widths, common, is_given, print_json
+from .replacing import NOT_REPLACED, expect_model_of
 
 FRESH = ("hidden", "activation", "batch_norm", "dropout", "init", "optimizer", "lr", "schedule",
          "weight_decay", "clip_norm", "seed")  # fmt: skip
@@ -126,15 +127,15 @@ def train(
     data = open_source(source)
     out = out or resume or f"{data.name}.safetensors"
     check_writable(out)
-    replaced = expect_made_by("train", out)
+    replaced = expect_model_of("train", out)
     if resume is None:
         trainer = _fresh(data, **settings)
     else:
         trainer = _resumed(context, resume, data)
         if out == resume and trainer.notes.get("source") != data.name:
             raise InputError(
-                f"{resume} was trained on {trainer.notes.get('source')}, not {data.name}: it is "
-                "not replaced, name another file by --out"
+                f"{resume} was trained on {trainer.notes.get('source')}, not {data.name}: "
+                f"{NOT_REPLACED}"
             )
         validation = _share_held_out(context, resume, trainer, data, validation)
     if patience is not None and not validation:
@@ -271,12 +272,14 @@ def _share_held_out(
         return asked
     share = trainer.notes.get("held out")
     share = share if isinstance(share, float) else 0.0
-    if is_given(context, "validation") and asked not in (0.0, share):
+    if not is_given(context, "validation"):
+        return share
+    if asked not in (0.0, share):
         raise InputError(
             f"--validation cannot be {asked} with --resume: {path} held out {share} of the rows, "
             "and has learned from the others; expected that, or 0"
         )
-    return asked if is_given(context, "validation") else share
+    return asked
 
 
 def _in_short(header: Header) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
-from ..advice import unheard
+from ..advice import is_ours, unheard
 from ..engines.compiled.crew import at_most_processors, processors
 from ..training.trainer import Trainer
 from .halving import Score
@@ -37,10 +37,8 @@ def reason_of(error: BaseException) -> str:
 
 
 def _is_users(frame: FrameType) -> bool:
-    # Ours by the module's name: a constructor that dataclasses made has no file.
-    if frame.f_globals.get("__name__", "").split(".")[0] == __name__.split(".")[0]:
-        return False
-    return not str(Path(frame.f_code.co_filename).resolve()).startswith(LIBRARIES)
+    file = str(Path(frame.f_code.co_filename).resolve())
+    return not is_ours(frame) and not file.startswith(LIBRARIES)
 
 
 @dataclass(frozen=True)

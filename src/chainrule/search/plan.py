@@ -138,7 +138,13 @@ class Plan:
             return ""
         if any(trial.status != "failed" for trial in first):
             return ""
-        return collections.Counter(trial.reason for trial in first).most_common(1)[0][0]
+        return self.commonest_reason
+
+    @property
+    def commonest_reason(self) -> str:
+        """The reason that most of the first trials ended for."""
+        reasons = collections.Counter(trial.reason for trial in self.first_ones)
+        return reasons.most_common(1)[0][0]
 
     @property
     def first_ones(self) -> list[Trial]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import hashlib
 import math
@@ -313,9 +312,7 @@ class Search(Spec):
 
 
 def _hopeless(plan: Plan) -> TrainingError:
-    reasons = collections.Counter(trial.reason for trial in plan.first_ones)
-    ((reason, _),) = reasons.most_common(1)
-    count = len(plan.first_ones)
+    count, reason = len(plan.first_ones), plan.commonest_reason
     return TrainingError(f"all of the first {count} trials failed, most of them by: {reason}")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-# Not when it is first asked for, as NumPy does, by `np.unique` too: a child that is forked while
-# another thread imports a module waits for it for ever.
+# NumPy imports it at the first use, in `np.unique` too. A child process waits for ever for a module
+# that another thread imported when the parent forked.
 from numpy import ma
 
 from ..advice import advise
@@ -18,7 +18,7 @@ from ..errors import InputError, ShapeError
 from ..graph import shape as shapes
 from ..graph.tensor import Array
 from ..nn.losses import TINY, Target
-from ..words import shown
+from ..words import shown, with_article
 
 ROWS_AT_ONCE = 4096  # checks go through the data in parts, so they need no second copy of it
 
@@ -152,8 +152,8 @@ def _as_array(values: Any, name: str) -> Array:
     except (TypeError, RuntimeError) as error:  # PyTorch's: bfloat16, a tensor with a gradient
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{name} is a {type(values).__name__} that NumPy cannot read ({reason}), expected "
-            f"an array: for a tensor of PyTorch {name}.detach().float()"
+            f"{name} is {with_article(type(values).__name__)} that NumPy cannot read ({reason}), "
+            f"expected an array: for a tensor of PyTorch {name}.detach().float()"
         ) from None
     except ValueError:
         raise ShapeError(f"{name} has rows of different lengths") from None

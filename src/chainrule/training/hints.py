@@ -1,4 +1,4 @@
-"""What a trainer warns of before it trains; each warning names the way out."""
+"""The advice of a trainer before it trains; each text names the way out."""
 
 from __future__ import annotations
 
@@ -59,12 +59,7 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
     if not is_heard():  # to look takes 0.1 ms, a tenth of a small trial
         return
     model = trainer.model
-    if isinstance(_end(model, 0), Affine) and _are_bytes(data):
-        advise(
-            "X has the values of pixels, 0 to 255, and no layer rescales them: put "
-            "nn.Rescale(1 / 255) first in the model"
-        )
-    elif isinstance(_end(model, 0), Affine):
+    if isinstance(_end(model, 0), Affine):
         about_features(data)
     if trainer.loss.target == "real" and not isinstance(_end(model, -1), Rescale | Function):
         about_targets(data.y[:ROWS])
@@ -79,7 +74,13 @@ def about_data(trainer: Trainer, data: Part, batch_size: int) -> None:
 
 
 def about_features(data: Part) -> None:
-    """Columns [rows, features] far from 0 ± 1, whose weights one rate does not suit."""
+    """Pixels, or columns far from 0 ± 1: one rate does not suit the weights of all columns."""
+    if _are_bytes(data):
+        advise(
+            "X has the values of pixels, 0 to 255, and no layer rescales them: put "
+            "nn.Rescale(1 / 255) first in the model"
+        )
+        return
     size = _sizes(data.X[:ROWS])
     odd = np.flatnonzero(size > LARGE_FEATURE)
     if len(odd):
@@ -96,7 +97,8 @@ def about_targets(y: Array) -> None:
     odd = np.flatnonzero((size > LARGE_TARGET) | ((size > 0.0) & (size < SMALL_TARGET)))
     if len(odd):
         name = "y" if y.shape[1] == 1 else f"y, column {odd[0]},"
-        # The order of magnitude: of another part of the same rows Python shows the text no more.
+        # Only the order of magnitude: another part of the rows gives the same text, which Python
+        # shows once.
         advise(
             f"{name} is of the size {_power(size[odd[0]])}, and networks learn targets near 0 ± 1: "
             "train on (y - y.mean(axis=0)) / y.std(axis=0)"
@@ -104,7 +106,7 @@ def about_targets(y: Array) -> None:
 
 
 def about_saving(trainer: Trainer) -> None:
-    """What cannot be saved is told before it is trained."""
+    """A trainer that no file can hold."""
     try:
         expect_loadable(trainer)
     except InputError as error:

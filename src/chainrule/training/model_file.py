@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -121,22 +119,6 @@ def load(path: str | os.PathLike[str], **settings: Any) -> Trainer:
         return _trainer(header, tensors, settings)
     except FileError as error:
         raise FileError(f"{path}: {error}") from None
-
-
-def expect_made_by(command: str, path: str | os.PathLike[str]) -> Header | None:
-    """The description of the model that is there, if any; raise unless this command made it."""
-    if not Path(path).exists():
-        return None
-    maker = header = None
-    with contextlib.suppress(FileError):
-        header = read(path)[0]
-        maker = header.notes.get("command")
-    if maker != command:
-        by = f"made by `chainrule {maker}`" if maker else f"not made by `chainrule {command}`"
-        raise FileError(
-            f"{path} is there, and {by}: it is not replaced, name another file by --out"
-        )
-    return header
 
 
 def _trainer(header: Header, tensors: dict[str, Array], settings: dict[str, Any]) -> Trainer:

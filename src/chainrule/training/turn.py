@@ -2,7 +2,6 @@
 
 import os
 import threading
-from types import TracebackType
 
 from ..errors import InputError
 
@@ -35,10 +34,5 @@ class Turn:
             )
         self._thread = threading.get_ident()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
